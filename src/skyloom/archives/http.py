@@ -1,0 +1,110 @@
+"""All outgoing requests: paced, capped, retried within bounds, with an honest User-Agent.
+
+Transient: 408, 429, 5xx, broken connections, time-outs; `Retry-After` (seconds or date) is honoured.
+Every other 4xx is final. Attempts and total time are both bounded, so nothing is asked for ever.
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+import time
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+
+import requests
+import stamina
+
+from skyloom import __version__
+from skyloom.errors import Refused, ServiceError
+
+TRANSIENT = {408, 429, 500, 502, 503, 504}
+
+
+class Transient(Exception):
+    """An answer that may be better next time; `wait` is what Retry-After asked for, in seconds, or None."""
+
+    def __init__(self, message: str, wait: float | None = None):
+        super().__init__(message)
+        self.wait = wait
+
+
+class Client:
+    """A polite HTTP client for one host: at most `streams` open replies and `rpm` requests a minute."""
+
+    def __init__(self, rpm: float, streams: int = 1, timeout: float = 60, attempts: int = 5, total_s: float = 600,
+                 contact: str = "", auth: tuple[str, str] | None = None, wait_initial: float = 0.5):
+        self.session = requests.Session()
+        about = f"; {contact}" if contact else ""
+        self.session.headers["User-Agent"] = f"skyloom/{__version__} (photo-z dataset builder{about})"
+        self.session.trust_env = True
+        self.auth, self.timeout = auth, timeout
+        self.attempts, self.total_s, self.wait_initial = attempts, total_s, wait_initial
+        self.interval, self.next, self.lock = 60.0 / rpm, 0.0, threading.Lock()
+        self.slots = threading.BoundedSemaphore(streams)
+
+    @contextmanager
+    def open(self, method: str, url: str, **options):
+        """A streamed 200 reply as a context; Refused for a final 4xx, ServiceError when the bounds are used up."""
+        with self.slots:
+            response = self._retried(method, url, options)
+            try:
+                yield response
+            finally:
+                response.close()
+
+    def fetch(self, method: str, url: str, **options) -> bytes:
+        """The whole body of a 200 reply; errors as `open`."""
+        with self.slots:
+            return self._retried(method, url, options, whole=True).content
+
+    def _retried(self, method, url, options, whole=False):
+        try:
+            for attempt in stamina.retry_context(on=_again, attempts=self.attempts, timeout=self.total_s,
+                                                 wait_initial=self.wait_initial, wait_max=60.0, wait_jitter=0.1):
+                with attempt:
+                    return self._once(method, url, options, whole)
+        except (Transient, requests.RequestException) as error:
+            raise ServiceError(f"{method} {url} failed {self.attempts} times, last with: {error}") from None
+
+    def _once(self, method, url, options, whole):
+        self._pace()
+        response = self.session.request(method, url, timeout=self.timeout, auth=self.auth, stream=not whole, **options)
+        if response.status_code == 200:
+            return response
+        text = " ".join(response.text.split())[:300]
+        response.close()
+        if response.status_code in TRANSIENT:
+            raise Transient(f"HTTP {response.status_code} {text}", retry_after(response.headers.get("Retry-After")))
+        error = Refused(f"HTTP {response.status_code} from {url}: {text}")
+        error.status = response.status_code
+        raise error
+
+    def _pace(self) -> None:
+        """Sleep until this request's turn: turns are `interval` apart, whichever thread takes them."""
+        with self.lock:
+            now = time.monotonic()
+            turn = max(now, self.next)
+            self.next = turn + self.interval
+        time.sleep(max(0.0, turn - now))
+
+
+def _again(error: Exception) -> bool | float:
+    """Whether stamina may retry: the seconds Retry-After asked for, else yes for what is transient."""
+    if isinstance(error, Transient):
+        return error.wait if error.wait is not None else True
+    return isinstance(error, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError)
+
+
+def retry_after(value: str | None, now: datetime.datetime | None = None) -> float | None:
+    """Seconds of a Retry-After header in either form (RFC 9110, 10.2.3), None if absent or unreadable."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    now = now or datetime.datetime.now(datetime.UTC)
+    return max(0.0, (at - now).total_seconds())

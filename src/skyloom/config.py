@@ -1,0 +1,156 @@
+"""The configuration: defaults filled, every key known, every value checked, before any rule runs."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import json
+from pathlib import Path
+
+import yaml
+
+from skyloom.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+
+
+def canonical(value) -> str:
+    """JSON with sorted keys and no spaces: the one text form that is hashed or passed on a command line."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value) -> str:
+    """First 16 hex digits of the sha256 of `canonical(value)`."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def schema() -> dict:
+    """The JSON schema of config.yaml (draft 2020-12)."""
+    return yaml.safe_load(SCHEMA.read_text())
+
+
+def load(paths) -> dict:
+    """Merge YAML files deeply, later ones winning, then `complete` the result.
+
+    Raises InputError naming the file for unreadable YAML and as `complete` does.
+    """
+    merged: dict = {}
+    for path in paths:
+        try:
+            part = yaml.safe_load(Path(path).read_text())
+        except FileNotFoundError:
+            raise InputError(f"config file {path} does not exist; give an existing file") from None
+        except yaml.YAMLError as error:
+            raise InputError(f"config file {path} is not valid YAML ({_first_line(error)}); mend it") from None
+        if not isinstance(part, dict):
+            raise InputError(f"config file {path} holds no mapping; it needs `key: value` lines")
+        merged = merge(merged, part)
+    return complete(merged)
+
+
+def merge(base: dict, over: dict) -> dict:
+    """Return `base` with the leaves of `over` put in, mappings merged, lists replaced."""
+    out = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = merge(out[key], value) if both else value
+    return out
+
+
+def complete(config: dict) -> dict:
+    """Return a copy with the schema's defaults filled in, checked against the schema and across keys.
+
+    Raises InputError with the key, its place, and the nearest known key or the allowed values.
+    """
+    import jsonschema
+
+    known = schema()
+    config = copy.deepcopy(config)
+    _refuse_unknown(config, known, known, "")
+    config = _with_defaults(config, known, known)
+    errors = sorted(jsonschema.Draft202012Validator(known).iter_errors(config), key=lambda e: list(map(str, e.path)))
+    if errors:
+        raise InputError(_sentence(errors[0]))
+    _across(config)
+    return config
+
+
+def _resolve(node: dict, root: dict) -> dict:
+    if "$ref" not in node:
+        return node
+    target = root
+    for part in node["$ref"].removeprefix("#/").split("/"):
+        target = target[part]
+    return {**target, **{k: v for k, v in node.items() if k != "$ref"}}
+
+
+def _refuse_unknown(value, node, root, place):
+    node = _resolve(node, root)
+    if not isinstance(value, dict):
+        return
+    properties, extra = node.get("properties", {}), node.get("additionalProperties", True)
+    for key, inner in value.items():
+        where = f"{place}.{key}" if place else str(key)
+        if key in properties:
+            _refuse_unknown(inner, properties[key], root, where)
+        elif extra is False:
+            near = difflib.get_close_matches(str(key), list(properties), 1, 0.5)
+            hint = f"did you mean `{near[0]}`?" if near else "known keys here: " + ", ".join(sorted(properties))
+            raise InputError(f"unknown key `{where}` in the config; {hint}")
+        elif isinstance(extra, dict):
+            _refuse_unknown(inner, extra, root, where)
+
+
+def _with_defaults(value, node, root):
+    node = _resolve(node, root)
+    if isinstance(value, dict):
+        value = dict(value)
+        for key, inner in node.get("properties", {}).items():
+            default = _resolve(inner, root).get("default", ...)
+            if key not in value and default is not ...:
+                value[key] = copy.deepcopy(default)
+        extra = node.get("additionalProperties")
+        for key in value:
+            inner = node.get("properties", {}).get(key, extra if isinstance(extra, dict) else {})
+            value[key] = _with_defaults(value[key], inner, root)
+    return value
+
+
+def _sentence(error) -> str:
+    place = ".".join(str(p) for p in error.absolute_path) or "the config"
+    if error.validator == "enum":
+        return f"`{place}` is {error.instance!r}; it must be one of {', '.join(map(repr, error.validator_value))}"
+    if error.validator == "type":
+        return f"`{place}` is {error.instance!r}; it must be of type {error.validator_value}"
+    if error.validator == "required":
+        return f"`{place}` lacks a key: {error.message}; add it"
+    return f"`{place}`: {error.message}; change the value"
+
+
+def _across(config: dict) -> None:
+    """Checks that need more than one key."""
+    query, split, stamps = config["query"], config["split"], config["stamps"]
+    region = query["region"]
+    if region is not None and not (region[2] < region[3] and -90 <= region[2] and region[3] <= 90):
+        raise InputError(f"`query.region` is {region}; it must be [ra_min, ra_max, dec_min, dec_max] in degrees")
+    if abs(sum(split["fractions"]) - 1) > 1e-9:
+        raise InputError(f"`split.fractions` is {split['fractions']}; the three must add up to 1")
+    if max(stamps["packed"]) > stamps["size"]:
+        raise InputError(f"`stamps.packed` asks for {max(stamps['packed'])} px, more than `stamps.size` "
+                         f"{stamps['size']}; lower it or raise `stamps.size`")
+    if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
+        raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
+    local = config["local"]
+    if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
+        raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "
+                         "add a second --configfile that names your files")
+    needs_image = [m for m in config["models"] if m == "galaxiesml_cnn"]
+    if config["archive"] == "local" and not local["images"] and needs_image:
+        raise InputError("`models` names galaxiesml_cnn, which needs images, but `local.images` is empty; "
+                         "drop the model or name a manifest")
+
+
+def _first_line(error) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,34 @@
+"""The error vocabulary: whose fault it is decides the type, and the type decides the exit code.
+
+SkyloomError
+  InputError      the user can mend it: one sentence (what, where, remedy), exit code 2
+  ServiceError    an archive failed for good after bounded retries, exit code 1
+    Refused       the archive said no and will say so again (bad SQL, wrong credentials, bad parameters)
+    ReplyError    a reply came but is not what was asked for; the request may be repeated
+
+"No coverage" is no error: it is a status (see `skyloom.cutouts.STATUS`).
+"""
+
+
+class SkyloomError(Exception):
+    """Base of every error that skyloom raises on purpose."""
+
+
+class InputError(SkyloomError):
+    """Something the user gave is wrong; the message says what, where and what to do."""
+
+
+class ServiceError(SkyloomError):
+    """A service did not deliver within the bounds of attempts and time."""
+
+
+class Refused(ServiceError):
+    """A service refused the request; repeating it is useless."""
+
+
+class ReplyError(ServiceError):
+    """A reply does not match its request; `cause` is the short name kept in status and ledger."""
+
+    def __init__(self, cause: str, detail: str = ""):
+        super().__init__(f"{cause}: {detail}" if detail else cause)
+        self.cause = cause

@@ -1,0 +1,156 @@
+"""What the embedded archive's tables say: measured magnitudes, flags, duplicates, and redshifts good and bad.
+
+Rates of the defects are ours, chosen so that each condition of the GalaxiesML query rejects some rows.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from skyloom.sky import geometry, hashing, hsc, population
+
+FLAGS = {"sdsscentroid_flag": 0.004, "pixelflags_interpolatedcenter": 0.008, "pixelflags_crcenter": 0.003,
+         "pixelflags_bad": 0.002, "cmodel_flag": 0.006}
+OBSERVED = 0.7  # share of a source's rows that are repeats of it
+LIMIT = 22.5  # faintest i in the table: the bright tier, so that a query over 1000 deg^2 stays affordable
+
+
+def _unit(ids: np.ndarray, *parts) -> np.ndarray:
+    """Uniform numbers in [0, 1), one an id, independent for different parts."""
+    with np.errstate(over="ignore"):
+        bits = hashing.splitmix(ids.astype(np.uint64) * hashing.M2 + np.uint64(hashing.key(*parts)))
+    return (bits >> np.uint64(11)) / float(1 << 53)
+
+
+def _normal(ids: np.ndarray, *parts) -> np.ndarray:
+    from scipy.stats import norm
+
+    return norm.ppf(np.clip(_unit(ids, *parts), 1e-12, 1 - 1e-12))
+
+
+@functools.lru_cache(4)
+def forced(sky: hsc.Sky, box) -> dict[str, np.ndarray]:
+    """Columns of `forced` and `forced2` for a box in deg: one row per measurement of a source, several a source."""
+    source = population.in_region(sky.seed, box)
+    keep = source["i"] < LIMIT
+    source = {name: column[keep] for name, column in source.items()}
+    tracts = np.array([geometry.tract_of(a, d) for a, d in zip(source["ra"], source["dec"], strict=True)], int)
+    seen = np.zeros(len(tracts), bool)
+    pixels = np.zeros((2, len(tracts)))
+    for tract in np.unique(tracts):
+        here = np.flatnonzero(tracts == tract)
+        pixels[:, here] = hsc.pixel_of(tract, source["ra"][here], source["dec"][here])
+        for chunk in np.array_split(here, max(1, len(here) // 500)):
+            if len(chunk):
+                seen[chunk] = hsc.covered(sky, tract, *pixels[:, chunk])
+    source = {name: column[seen] for name, column in source.items()}
+    tracts, pixels = tracts[seen], pixels[:, seen]
+    # geometric number of rows with mean 1 / (1 - OBSERVED), at most 12
+    u = _unit(source["id"], sky.seed, "rows")
+    rows = np.minimum(1 + np.floor(np.log1p(-u) / np.log(OBSERVED)), 12).astype(int)
+    first = np.repeat(np.cumsum(rows) - rows, rows)
+    visit = np.arange(rows.sum()) - first
+    source = {name: np.repeat(column, rows, axis=0) for name, column in source.items()}
+    return _measured(sky, source, np.repeat(tracts, rows), np.repeat(pixels, rows, axis=1), visit)
+
+
+def _measured(sky, source, tracts, pixels, visit) -> dict[str, np.ndarray]:
+    patch = np.stack(geometry.patch_of(*pixels), axis=1)
+    ids = _object_ids(tracts, patch, source["id"], visit)
+    east, north = (0.02 / 3600 * _normal(ids, sky.seed, axis) for axis in ("x", "y"))
+    ra, dec = source["ra"] + east / np.cos(np.radians(source["dec"])), source["dec"] + north
+    skymap = tracts * 10000 + patch[:, 0] * 100 + patch[:, 1]
+    r, d = np.radians(ra), np.radians(dec)
+    xyz = np.stack([np.cos(d) * np.cos(r), np.cos(d) * np.sin(r), np.sin(d)], axis=1)
+    out = {"object_id": ids, "ra": ra, "dec": dec, "tract": tracts, "patch": patch[:, 0] * 100 + patch[:, 1],
+           "coord": np.array([f"({a:.12f}, {b:.12f}, {c:.12f})" for a, b, c in xyz], object),
+           "skymap_id": skymap, "isprimary": visit == 0, "source": source["id"], "z": source["z"],
+           "kind": source["kind"]}
+    for band in hsc.BANDS:
+        out |= _photometry(sky, source, ids, band)
+        out |= {f"{band}_{flag}": _unit(ids, sky.seed, band, flag) < rate for flag, rate in FLAGS.items()}
+        out[f"{band}_extendedness_value"] = np.where(source["kind"] == 0, 1.0, 0.0)
+    centre_flags = _centre_flags(sky, tracts, pixels)
+    for band in hsc.BANDS:
+        out[f"{band}_pixelflags_saturatedcenter"], out[f"{band}_pixelflags_edge"] = centre_flags
+    return out
+
+
+def _object_ids(tracts, patch, source_id, visit) -> np.ndarray:
+    """int64 ids in HSC's style: the tract and patch in the high bits, a number within below."""
+    low = (hashing.splitmix(source_id.astype(np.uint64) * np.uint64(16) + visit.astype(np.uint64)) >> np.uint64(26))
+    return (((tracts.astype(np.int64) << 7) | (patch[:, 0] * 11 + patch[:, 1])) << 38) + low.astype(np.int64)
+
+
+def _photometry(sky, source, ids, band) -> dict[str, np.ndarray]:
+    """cmodel magnitude and its sigma: error grows with size, 1 % floor; -2.5 log10 of a noisy flux."""
+    b = hsc.BANDS.index(band)
+    flux = (source["bulge"][:, b] + source["disc"][:, b]).astype(float)
+    re = np.where(source["kind"] == 0, source["re_disc"], 0)
+    error = 10 ** (-0.4 * (hsc.DEPTH[band] - 31.4)) / 5 * np.sqrt(1 + (re / (0.6 * hsc.SEEING[band])) ** 2)
+    error = np.hypot(error, 0.01 * flux)
+    noisy = flux + error * _normal(ids, sky.seed, "flux", band)
+    good = noisy > 0
+    safe = np.where(good, noisy, 1.0)
+    return {f"{band}_cmodel_mag": np.where(good, 31.4 - 2.5 * np.log10(safe), np.nan),
+            f"{band}_cmodel_magsigma": np.where(good, 2.5 / np.log(10) * error / safe, np.nan)}
+
+
+def _centre_flags(sky, tracts, pixels):
+    """(saturatedcenter, edge) of each row from the survey's own masks."""
+    saturated, edge = np.zeros(len(tracts), bool), np.zeros(len(tracts), bool)
+    for tract in np.unique(tracts):
+        here = np.flatnonzero(tracts == tract)
+        x, y = pixels[:, here]
+        ring = [hsc.covered(sky, tract, x + dx, y + dy) for dx, dy in ((4, 0), (-4, 0), (0, 4), (0, -4))]
+        edge[here] = ~np.logical_and.reduce(ring)
+        size = int(max(np.ptp(x), np.ptp(y))) + 2
+        order = np.argsort(x)
+        ordered = x[order]
+        for sx, sy, i_mag in hsc.bright_stars(sky, tract, int(x.min()), int(y.min()), size, size):
+            r = hsc.saturation_radius(i_mag)
+            near = order[slice(*np.searchsorted(ordered, (sx - r - 2, sx + r + 2)))]
+            dx, dy = abs(x[near] - sx), abs(y[near] - sy)
+            saturated[here[near[(np.hypot(dx, dy) < max(2.0, r)) | ((dx < 1 + 0.15 * r) & (dy < 6 * r))]]] = True
+    return saturated, edge
+
+
+@functools.lru_cache(4)
+def specz(sky: hsc.Sky, box) -> dict[str, np.ndarray]:
+    """Columns of `specz`: rows matched to every measurement of a source that a spectroscopic survey took.
+
+    Bright sources are taken often, those to i = 22.5 thinly (some 900 per deg^2 in all); some redshifts are
+    insecure, wrong, failed (9.9999) or those of stars, some errors out of range, some sources have two names.
+    """
+    table = forced(sky, box)
+    source, kind, mag = table["source"], table["kind"], table["i_cmodel_mag"]
+    bright = np.nan_to_num(mag, nan=99.0)
+    # the decision uses the source's first row so that all its measurements share it
+    _, index, inverse = np.unique(source, return_index=True, return_inverse=True)
+    chance = np.where(bright < 19.2, 0.55, 0.042) * np.where(kind == 0, 1, 0.03)
+    taken = (_unit(source[index], sky.seed, "spectrum") < chance[index])[inverse]
+    rows = np.flatnonzero(taken)
+    twice = rows[_unit(source[rows], sky.seed, "second name") < 0.02]
+    second = np.concatenate([np.zeros(len(rows), bool), np.ones(len(twice), bool)])
+    rows = np.concatenate([rows, twice])
+    ids, z, star = source[rows], table["z"][rows], kind[rows] == 1
+    u = _unit(ids, sky.seed, "redshift")
+    sigma = 1e-4 * (1 + 4 * _unit(ids, sky.seed, "sigma"))
+    measured = z + sigma * _normal(ids, sky.seed, "dz")
+    measured = np.where(star, 0.0005 * _normal(ids, sky.seed, "star"), measured)
+    measured = np.where(u < 0.01, 0.02 + 1.5 * _unit(ids, sky.seed, "wrong"), measured)
+    measured = np.where((u >= 0.01) & (u < 0.025), 9.9999, measured)
+    e = _unit(ids, sky.seed, "bad sigma")
+    error = np.where(e < 0.01, 0.0, np.where(e < 0.018, 1.5, np.where(e < 0.035, 0.02 * (1 + z), sigma)))
+    offset = 0.1 / 3600 * _normal(ids, sky.seed, "offset")
+    survey = np.where(bright[rows] < 19.2, "WIDE", "DEEP")
+    return {"object_id": table["object_id"][rows],
+            "specz_name": np.array([f"{s}-{i:016x}{'-b' if b else ''}"
+                                    for s, i, b in zip(survey, ids, second, strict=True)], object),
+            "specz_ra": table["ra"][rows] + offset, "specz_dec": table["dec"][rows] - offset,
+            "specz_redshift": measured, "specz_redshift_err": error,
+            "specz_mag_i": mag[rows] + 0.1 * _normal(ids, sky.seed, "mag"),
+            "specz_flag_homogeneous": _unit(ids, sky.seed, "secure") > 0.12,
+            "d_pos": np.abs(offset) * 3600}

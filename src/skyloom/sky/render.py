@@ -1,0 +1,140 @@
+"""Noise-free pixels in k space: each source's stamp is fixed by the source and the global pixel grid alone.
+
+Three rules make overlapping windows bit-equal: a stamp never depends on the window; a source is kept by its
+stamp's footprint, which its tier's search margin covers; sources are added in a fixed order.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import scipy.fft
+
+from skyloom import profiles
+from skyloom.sky import geometry, population
+
+SIZES = np.array([16, 24, 32, 48, 64, 96, 128, 192, 256, 384])
+ISOPHOTE = 0.05  # stamps reach the isophote of this many sigma of the sky
+
+
+@functools.cache
+def _profile_table(n: float):
+    """(first ln kappa, samples per ln kappa, values, steps) of a Sérsic transform, float32."""
+    ln_kappa, value = profiles.hankel(n)
+    value = value.astype(np.float32)
+    return ln_kappa[0], (len(value) - 1) / (ln_kappa[-1] - ln_kappa[0]), value, np.diff(value, append=value[-1])
+
+
+@functools.lru_cache(64)
+def _k_grid(n: int):
+    kx = (2 * np.pi * scipy.fft.rfftfreq(n)).astype(np.float32)
+    ky = (2 * np.pi * scipy.fft.fftfreq(n)).astype(np.float32)
+    return kx, ky, (kx * kx)[None, :], (ky * ky)[:, None], ky[:, None] * kx[None, :]
+
+
+@functools.cache
+def _moffat_table(beta: float) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.special import gamma, kv
+
+    x = np.concatenate([[1e-6], np.linspace(0, 40, 8001)[1:]])
+    return x, kv(beta - 1, x) * x ** (beta - 1) * 2 ** (2 - beta) / gamma(beta - 1)
+
+
+@functools.lru_cache(512)
+def moffat_k(fwhm: float, n: int, beta: float = 3.0) -> np.ndarray:
+    """Moffat (1969) PSF of beta 3 and `fwhm` px times the pixel, on the rfft grid of n: its transform is
+    (x^(b-1) K_(b-1)(x)) 2^(2-b) / Gamma(b-1) with x = k alpha."""
+    kx, ky, *_ = _k_grid(n)
+    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    value = np.interp(np.hypot(kx[None, :], ky[:, None]) * alpha, *_moffat_table(beta))
+    pixel = np.sinc(kx / (2 * np.pi))[None, :] * np.sinc(ky / (2 * np.pi))[:, None]
+    return (value * pixel).astype(np.float32)
+
+
+def _component(n_sersic, re, q, angle, grid):
+    """Transform of an elliptical Sérsic profile of half-light radius sqrt(q) a = re px on the k grid."""
+    first, density, value, step = _profile_table(n_sersic)
+    _, _, kx2, ky2, kxy = grid
+    c, s, a2, b2 = np.cos(angle), np.sin(angle), re * re / q, re * re * q
+    k2 = (np.float32(a2 * c * c + b2 * s * s) * kx2 + np.float32(a2 * s * s + b2 * c * c) * ky2
+          + np.float32(2 * (a2 - b2) * c * s) * kxy)
+    k2[0, 0] = 1e-9
+    at = np.clip((np.float32(0.5) * np.log(k2) - np.float32(first)) * np.float32(density), 0, len(value) - 1.001)
+    low = at.astype(np.int32)
+    return value[low] + (at - low) * step[low]
+
+
+def stamp(n: int, source: dict, k: int, dx: float, dy: float, fwhms, scale: float) -> np.ndarray:
+    """(band, n, n) float32 pixels of source `k`, offset (dx, dy) px from the centre of pixel n // 2."""
+    grid = _k_grid(n)
+    kx, ky = grid[0], grid[1]
+    angle = np.pi - source["pa"][k]  # x runs west in the survey's pixels
+    psf = np.stack([moffat_k(fwhm, n) for fwhm in fwhms])
+    if source["kind"][k] == 1:
+        light = source["disc"][k][:, None, None] * psf
+    else:
+        disc = _component(1.0, source["re_disc"][k] / scale, source["q_disc"][k], angle, grid)
+        light = source["disc"][k][:, None, None] * disc
+        if source["bulge"][k].sum() > 0.01 * source["disc"][k].sum():
+            bulge = _component(4.0, source["re_bulge"][k] / scale, source["q_bulge"][k], angle, grid)
+            light = light + source["bulge"][k][:, None, None] * bulge
+        else:  # the tiny bulge's light isn't lost, it joins the disc
+            light = light + source["bulge"][k][:, None, None] * disc
+        light = light * psf
+    phase = (np.exp(-1j * ky * (dy + n // 2)).astype(np.complex64)[:, None]
+             * np.exp(-1j * kx * (dx + n // 2)).astype(np.complex64)[None, :])
+    return scipy.fft.irfft2(light * phase, s=(n, n), workers=1)
+
+
+def _radius_moffat(signal, fwhm, beta=3.0):
+    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    centre = signal * (beta - 1) / (np.pi * alpha**2)
+    return alpha * np.sqrt(np.maximum((centre / ISOPHOTE) ** (1 / beta) - 1, 0.5))
+
+
+def _radius_sersic(signal, re, q, n):
+    if n == 1:
+        h = re / 1.678
+        return h * np.log(np.maximum(signal / (2 * np.pi * h * h) / ISOPHOTE, 1)) / np.sqrt(q)
+    surface = np.maximum(signal / (22.67 * re * re) / ISOPHOTE, 1e-12)  # intensity at re over the isophote
+    return re * np.clip(1 + np.log(surface) / 7.669, 0, None) ** 4 / np.sqrt(q)
+
+
+def stamp_sizes(source: dict, sigma, fwhms, scale: float) -> np.ndarray:
+    """Stamp size in px of each source, from its own light alone, capped by its tier's search margin."""
+    re_disc, re_bulge = np.maximum(source["re_disc"] / scale, 0.05), np.maximum(source["re_bulge"] / scale, 0.05)
+    disc, bulge = (source["disc"] / sigma).max(1), (source["bulge"] / sigma).max(1)
+    radius = _radius_moffat(disc + bulge, max(fwhms))
+    extended = source["kind"] == 0
+    radius = np.where(extended, np.maximum(radius, _radius_sersic(disc, re_disc, source["q_disc"], 1)), radius)
+    radius = np.where(extended & (bulge > 0), np.maximum(radius, _radius_sersic(bulge, re_bulge, source["q_bulge"], 4)), radius)
+    wanted = np.searchsorted(SIZES, 2 * (radius + 2))
+    cap = np.searchsorted(SIZES, np.minimum(2 * (source["margin"] - 1) / scale, SIZES[-1]), side="right") - 1
+    return SIZES[np.minimum(wanted, cap)]
+
+
+def render(seed: int, centre, x0: int, y0: int, width: int, height: int, sigma, fwhms, scale: float) -> np.ndarray:
+    """Noise-free (band, height, width) float32 nJy of a window of a tract.
+
+    `centre` is the tract's tangent point (ra, dec); pixel (x, y) lies at xi = -x scale, eta = y scale.
+    `sigma` (band,) is the sky noise in nJy that decides how far stamps reach, `fwhms` (band,) in px.
+    """
+    mid = geometry.deproject(*centre, -(x0 + (width - 1) / 2) * scale, (y0 + (height - 1) / 2) * scale)
+    source = population.near(seed, float(mid[0]), float(mid[1]), max(width, height) / 2 * scale * 1.42)
+    xi, eta = geometry.project(*centre, source["ra"], source["dec"])
+    x, y = -xi / scale, eta / scale
+    sizes = stamp_sizes(source, sigma, fwhms, scale)
+    gx, gy = np.floor(x + 0.5).astype(int), np.floor(y + 0.5).astype(int)
+    left, low = gx - sizes // 2, gy - sizes // 2
+    touches = (left < x0 + width) & (left + sizes > x0) & (low < y0 + height) & (low + sizes > y0)
+    total = ((source["disc"] + source["bulge"]) / sigma).max(1)
+    visible = total / (np.sqrt(4 * np.pi) * max(fwhms) / 2.355) > ISOPHOTE
+    out = np.zeros((len(fwhms), height, width), np.float32)
+    for k in np.flatnonzero(touches & visible):
+        n = int(sizes[k])
+        drawn = stamp(n, source, k, x[k] - gx[k], y[k] - gy[k], fwhms, scale)
+        a, b = low[k] - y0, left[k] - x0
+        y1, y2, x1, x2 = max(a, 0), min(a + n, height), max(b, 0), min(b + n, width)
+        out[:, y1:y2, x1:x2] += drawn[:, y1 - a:y2 - a, x1 - b:x2 - b]
+    return out

@@ -1,0 +1,1 @@
+"""HTTP servers of the embedded sky, one module a service, written from the archives' protocols alone."""
