@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import tarfile
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from skyloom import wcs
+from skyloom.archives import fitsimages
 from skyloom.errors import ReplyError
 
 ROWS = 990  # rows of a list; the service takes at most 1000
@@ -66,7 +67,7 @@ class _Tail(io.RawIOBase):
 
 
 def members(stream):
-    """Yield (row index, bytes) of a streamed tar; ReplyError `truncated` or `not_a_tar` if it doesn't end well.
+    """Yield (row index, name, bytes) of a streamed tar; ReplyError `truncated` or `not_a_tar` if it doesn't end well.
 
     Whatever came whole before the end is yielded first.
     """
@@ -79,7 +80,7 @@ def members(stream):
                     data = archive.extractfile(member).read()
                     if len(data) != member.size:
                         raise ReplyError("truncated", f"{member.name}: {len(data)} of {member.size} bytes")
-                    yield int(match[1]) - 2, data
+                    yield int(match[1]) - 2, member.name, data
     except tarfile.TarError as error:
         raise ReplyError("truncated" if tail.last else "not_a_tar", str(error)) from None
     if not tail.finish():
@@ -100,53 +101,45 @@ class Plane:
     cd: np.ndarray
 
 
+@functools.lru_cache(64)
+def _unusable(planes: tuple[str, ...]) -> int:
+    """The bits of `BAD_PLANES` in a mask header's MP_ cards."""
+    from astropy.io import fits
+
+    cards = [fits.Card.fromstring(card) for card in planes]
+    return sum(1 << int(card.value) for card in cards if card.keyword.removeprefix("MP_") in BAD_PLANES)
+
+
 def parse_cutout(body: bytes) -> Plane:
     """A Plane from the FITS bytes of a coadd cutout; HDUs by order: header, image, mask, variance.
 
     ReplyError: `not_fits`, `bad_fits`, `no_zero_point`, `wrong_scale`, `all_nan`, `all_zero`.
     """
-    from astropy.io import fits
-
-    if body[:6] != b"SIMPLE":
-        raise ReplyError("not_fits", f"starts with {body[:20]!r}")
+    hdus = fitsimages.images(body)
+    if len(hdus) < 4 or any(pixels is None or pixels.shape != hdus[1][1].shape for _, pixels in hdus[1:4]):
+        raise ReplyError("bad_fits", f"{len(hdus)} HDUs, not header, image, mask and variance of one shape")
+    (top, _), (head, image), (mask_head, mask), (_, variance) = hdus[:4]
+    if "FLUXMAG0" not in top:
+        raise ReplyError("no_zero_point", "FLUXMAG0 is missing")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with fits.open(io.BytesIO(body), lazy_load_hdus=False, memmap=False) as hdus:
-                top, head, mask_head = hdus[0].header, hdus[1].header, hdus[2].header
-                image, mask, variance = (np.asarray(hdus[k].data) for k in (1, 2, 3))
-                if "FLUXMAG0" not in top:
-                    raise ReplyError("no_zero_point", "FLUXMAG0 is missing")
-                zero_point = 2.5 * np.log10(top["FLUXMAG0"])
-                cd = np.array([[head["CD1_1"], head.get("CD1_2", 0.0)], [head.get("CD2_1", 0.0), head["CD2_2"]]])
-                crval, crpix = (head["CRVAL1"], head["CRVAL2"]), (head["CRPIX1"], head["CRPIX2"])
-                bits = {key[3:]: mask_head[key] for key in mask_head if key.startswith("MP_")}
-    except ReplyError:
-        raise
-    except Exception as error:  # astropy raises half a dozen types for broken bytes
-        raise ReplyError("bad_fits", f"{type(error).__name__}: {error}") from None
+        cd = np.array([[head.value(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)], float)
+        crval, crpix = ((float(head.value(f"{key}1")), float(head.value(f"{key}2"))) for key in ("CRVAL", "CRPIX"))
+        zero_point = 2.5 * np.log10(float(top.value("FLUXMAG0")))
+    except TypeError:
+        raise ReplyError("bad_fits", "no celestial WCS in the image's header") from None
     wcs.check_scale(cd, SCALE)
     if not np.isfinite(image).any():
         raise ReplyError("all_nan", "no finite pixel")
     if not np.any(image):
         raise ReplyError("all_zero", "every pixel is zero")
-    native = (np.asarray(a, t) for a, t in ((image, np.float32), (mask, np.int32), (variance, np.float32)))
-    image, mask, variance = native
-    wanted = sum(1 << int(bits[name]) for name in BAD_PLANES if name in bits)
-    return Plane(image, mask, (mask & wanted) != 0, variance, float(zero_point), crval, crpix, cd)
+    unusable = _unusable(tuple(card for key, card in mask_head.items() if key.startswith("MP_")))
+    return Plane(image.astype(np.float32), mask.astype(np.int32), (mask & unusable) != 0,
+                 variance.astype(np.float32), float(zero_point), crval, crpix, cd)
 
 
 def parse_psf(body: bytes) -> np.ndarray:
     """(ny, nx) float32 PSF kernel of sum 1; ReplyError `not_fits`, `bad_fits` or `bad_psf`."""
-    from astropy.io import fits
-
-    if body[:6] != b"SIMPLE":
-        raise ReplyError("not_fits", f"starts with {body[:20]!r}")
-    try:
-        with fits.open(io.BytesIO(body), memmap=False) as hdus:
-            kernel = np.asarray(hdus[0].data, np.float64)
-    except Exception as error:  # as above
-        raise ReplyError("bad_fits", f"{type(error).__name__}: {error}") from None
-    if kernel.ndim != 2 or not np.isfinite(kernel).all() or not 0.9 < kernel.sum() < 1.1:
-        raise ReplyError("bad_psf", f"shape {kernel.shape}, sum {kernel.sum():.3f}")
+    kernel = fitsimages.images(body)[0][1]
+    if kernel is None or kernel.ndim != 2 or not np.isfinite(kernel).all() or not 0.9 < kernel.sum() < 1.1:
+        raise ReplyError("bad_psf", "no finite kernel of sum 1 in the first HDU")
     return (kernel / kernel.sum()).astype(np.float32)

@@ -14,9 +14,10 @@ from email.utils import parsedate_to_datetime
 
 import requests
 import stamina
+import urllib3
 
 from skyloom import __version__
-from skyloom.errors import Refused, ServiceError
+from skyloom.errors import Refused, ReplyError, ServiceError
 
 TRANSIENT = {408, 429, 500, 502, 503, 504}
 
@@ -45,11 +46,17 @@ class Client:
 
     @contextmanager
     def open(self, method: str, url: str, **options):
-        """A streamed 200 reply as a context; Refused for a final 4xx, ServiceError when the bounds are used up."""
+        """A streamed 200 reply as a context.
+
+        Refused for a final 4xx, ServiceError when the bounds are used up, ReplyError `broken_off` when the
+        connection breaks or stalls while the block reads.
+        """
         with self.slots:
             response = self._retried(method, url, options)
             try:
                 yield response
+            except (urllib3.exceptions.HTTPError, requests.RequestException) as error:
+                raise ReplyError("broken_off", str(error)[:200]) from None
             finally:
                 response.close()
 

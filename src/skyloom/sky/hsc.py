@@ -165,6 +165,7 @@ def exposure(sky: Sky, tract: int, x0: int, y0: int, width: int, height: int, ba
     return image * count, planes, variance * count * count
 
 
+@functools.lru_cache(256)
 def psf_image(sky: Sky, tract: int, band: str, size: int = 43) -> np.ndarray:
     """(size, size) float64 PSF kernel with the pixel in it, centred, of sum 1."""
     import scipy.fft

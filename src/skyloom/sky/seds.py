@@ -8,6 +8,7 @@ after Madau (1995), four Lyman lines and the continuum's approximation. Filters:
 from __future__ import annotations
 
 import functools
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,8 @@ def effective_wavelength(band: str) -> float:
 @functools.cache
 def templates() -> np.ndarray:
     """ln f_lambda of the five types on `WAVE`, zero at 5500 A: (5, 4000)."""
-    import galsim
-
-    folder = Path(galsim.meta_data.share_dir) / "SEDs"
+    # galsim's data folder without importing galsim, which takes a second
+    folder = Path(importlib.util.find_spec("galsim").origin).parent / "share" / "SEDs"
     rows = []
     for name, slope in _TAIL.items():
         wave, flux = np.loadtxt(folder / f"CWW_{name}_ext_more.sed", unpack=True, usecols=(0, 1))

@@ -93,6 +93,7 @@ def database(sky: hsc.Sky, sql: str) -> sqlite3.Connection:
 BOOLEAN = re.compile(r"flag|isprimary|pixelflags")
 
 
+@functools.lru_cache(4)
 def run(sky: hsc.Sky, sql: str) -> tuple[list[str], list[tuple]]:
     """Column names and rows of a SELECT; Rejected with the database's own words for anything else."""
     if not re.match(r"\s*(--[^\n]*\n\s*)*(SELECT|WITH)\b", sql, re.I):

@@ -1,0 +1,59 @@
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/settings.smk"
+include: "workflow/rules/specz.smk"
+include: "workflow/rules/cutouts.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/catalog.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+localrules:
+    all,
+    plan,
+    cutouts,
+    dataset,
+    catalog,
+
+
+rule all:
+    """The catalog and its report."""
+    default_target: True
+    input:
+        rules.build_catalog.output.parquet,
+        rules.report.output.html,
+
+
+rule plan:
+    """The samples, the frozen shard plan and, once it is known, the members of each shard."""
+    input:
+        f"{RESULTS}/shards/plan.tsv",
+        members_if_planned,
+
+
+rule cutouts:
+    """Every stamp."""
+    input:
+        cutout_files,
+
+
+rule dataset:
+    """The machine-learning files."""
+    input:
+        dataset_files,
+        f"{RESULTS}/dataset/leaks.csv",
+
+
+rule catalog:
+    """The photo-z catalog without the report."""
+    input:
+        rules.build_catalog.output,

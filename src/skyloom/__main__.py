@@ -1,0 +1,51 @@
+"""python -m skyloom <verb>: the command line, and what an error looks like to a user."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+import traceback
+
+from skyloom.errors import InputError, SkyloomError
+from skyloom.locks import job_lock
+
+VERBS = ("query", "cut", "plan", "plan-shards", "download-cutouts", "measure", "assign-splits", "pack", "train",
+         "predict", "build-catalog", "evaluate", "report", "check-config", "serve-sky", "describe-model", "cache",
+         "run", "bench")
+UNLOCKED = ("run", "serve-sky", "check-config", "describe-model", "cache", "bench")
+
+
+def main(argv=None) -> int:
+    """Run one verb; 0 = done, 2 = bad input (one sentence), 1 = anything else."""
+    argv = sys.argv[1:] if argv is None else argv
+    top = argparse.ArgumentParser(prog="skyloom", description=__doc__)
+    top.add_argument("verb", choices=VERBS)
+    if not argv or argv[0] not in VERBS:
+        top.parse_args(argv)
+    verb = argv[0]
+    module = importlib.import_module("skyloom.verbs." + verb.replace("-", "_"))
+    parser = argparse.ArgumentParser(prog=f"skyloom {verb}", description=module.__doc__)
+    module.arguments(parser)
+    args = parser.parse_args(argv[1:])
+    try:
+        with job_lock("" if verb in UNLOCKED else os.environ.get("SKYLOOM_JOBS_LOCK")):
+            return module.run(args) or 0
+    except InputError as error:
+        print(f"skyloom: {error}", file=sys.stderr)
+        return 2
+    except SkyloomError as error:
+        print(f"skyloom: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
+            traceback.print_exc()
+            return 1
+        print(f"skyloom: the disk is full ({error.filename or verb}); free some space and run again", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

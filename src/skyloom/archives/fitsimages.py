@@ -1,0 +1,71 @@
+"""Image HDUs of small FITS files in memory, for the thousands of stamps of a shard.
+
+Only the walk over blocks and plain numbers are ours (astropy parses every other card), since opening a
+four-HDU stamp as an HDUList costs 7 ms, ten times what its pixels cost.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skyloom.errors import ReplyError
+
+BLOCK, CARD = 2880, 80
+_TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+
+class Cards(dict):
+    """Raw 80-character cards of a header by keyword; `value(key)` parses one."""
+
+    def value(self, key: str, default=None):
+        """A card's value: plain numbers and logicals here, whatever else by astropy."""
+        card = self.get(key)
+        if card is None:
+            return default
+        text = card.partition("=")[2].partition("/")[0].strip()
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                pass
+        if text in ("T", "F"):
+            return text == "T"
+        from astropy.io import fits
+
+        return fits.Card.fromstring(card).value
+
+
+def images(body: bytes) -> list[tuple[Cards, np.ndarray | None]]:
+    """(cards, pixels in native byte order or None) of every HDU; ReplyError `not_fits` or `bad_fits`."""
+    if body[:6] != b"SIMPLE":
+        raise ReplyError("not_fits", f"starts with {body[:20]!r}")
+    out, at = [], 0
+    while at < len(body) and body[at:at + 8].strip():
+        cards, at = _header(body, at)
+        shape = [cards.value(f"NAXIS{k}") for k in range(cards.value("NAXIS", 0), 0, -1)]
+        kind = _TYPES.get(cards.value("BITPIX"))
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize if shape and kind else 0
+        if kind is None or at + size > len(body) or cards.value("BSCALE", 1) != 1 or cards.value("BZERO", 0) != 0:
+            raise ReplyError("bad_fits", f"HDU {len(out)}: {len(body) - at} bytes left of {size}, or scaled pixels")
+        pixels = np.frombuffer(body, kind, int(np.prod(shape)), at).reshape(shape) if shape else None
+        out.append((cards, None if pixels is None else pixels.astype(pixels.dtype.newbyteorder("="))))
+        at += size + -size % BLOCK
+    return out
+
+
+def _header(body: bytes, at: int) -> tuple[Cards, int]:
+    cards = Cards()
+    while at < len(body):
+        block = body[at:at + BLOCK]
+        at += BLOCK
+        try:
+            text = block.decode("ascii")
+        except UnicodeDecodeError:
+            raise ReplyError("bad_fits", "a header that is not ASCII") from None
+        for k in range(0, len(text), CARD):
+            line = text[k:k + CARD]
+            key = line[9:].partition("=")[0].strip() if line.startswith("HIERARCH") else line[:8].strip()
+            if key == "END":
+                return cards, at
+            cards[key] = line
+    raise ReplyError("bad_fits", "a header without END")

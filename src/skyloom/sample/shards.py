@@ -1,0 +1,103 @@
+"""The shard plan: adaptive HEALPix cells (or hash buckets without positions), frozen once made.
+
+A shard is named `s<order>_<pixel>` (nested) or `h<count>_<bucket>`; the name tells what it holds, so that an
+extended plan never renames one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import numpy as np
+
+from skyloom.errors import InputError
+
+DEEPEST = 11
+_NAME = re.compile(r"(s)(\d+)_(\d+)|(h)(\d+)_(\d+)")
+
+
+def pixels(order: int, ra, dec) -> np.ndarray:
+    """Nested HEALPix pixel of positions in deg at an order."""
+    import astropy.units as u
+    from astropy_healpix import HEALPix
+
+    ra, dec = np.asarray(ra, float), np.asarray(dec, float)
+    return HEALPix(2**order, order="nested").lonlat_to_healpix(ra * u.deg, dec * u.deg)
+
+
+def plan_sky(ra, dec, most: int, first_order: int = 4, least: int = 1) -> list[str]:
+    """Names of the cells that hold every position, split until each holds at most `most` and there are `least`.
+
+    hats-import's adaptive tiling: a cell above the threshold is replaced by its four children.
+    """
+    deep = pixels(DEEPEST, ra, dec)
+    threshold = most
+    while True:
+        done, queue = [], sorted({(first_order, int(p)) for p in deep >> 2 * (DEEPEST - first_order)})
+        while queue:
+            order, pixel = queue.pop()
+            inside = np.count_nonzero(deep >> 2 * (DEEPEST - order) == pixel)
+            if inside > threshold and order < DEEPEST:
+                queue += [(order + 1, 4 * pixel + k) for k in range(4)]
+            elif inside:
+                done.append((order, pixel))
+        if len(done) >= least or threshold <= 1:
+            return [f"s{order}_{pixel}" for order, pixel in sorted(done)]
+        threshold //= 2
+
+
+def plan_region(box, density: float, most: int, least: int) -> list[str]:
+    """Names of the cells that cover a box in deg, from the config alone: `density` objects per deg^2 stand in."""
+    ra_min, ra_max, dec_min, dec_max = box
+    step = 0.02
+    dec, ra = np.mgrid[dec_min:dec_max + step / 2:step, ra_min:ra_max + step / 2:step]
+    per_point = density * step**2 * np.cos(np.radians((dec_min + dec_max) / 2))
+    return plan_sky(ra.ravel() % 360, dec.ravel(), max(1, int(most / per_point)), least=least)
+
+
+def plan_hash(count: int) -> list[str]:
+    """Names of `count` hash buckets."""
+    return [f"h{count}_{k}" for k in range(count)]
+
+
+def assign(names: list[str], object_id, ra=None, dec=None) -> np.ndarray:
+    """Shard name of every object; InputError if some position lies in no shard of the plan."""
+    object_id = np.asarray(object_id)
+    out = np.full(len(object_id), "", object)
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if not match:
+            raise InputError(f"shard name {name!r} in the plan is not s<order>_<pixel> or h<count>_<bucket>; mend the plan")
+        if match[1]:
+            out[pixels(int(match[2]), ra, dec) == int(match[3])] = name
+        else:
+            out[bucket(object_id, int(match[5])) == int(match[6])] = name
+    missing = np.flatnonzero(out == "")
+    if len(missing):
+        raise InputError(f"{len(missing)} objects lie in no shard of the plan (first: {object_id[missing[0]]}); "
+                         "extend it with `python -m skyloom plan --extend`")
+    return out
+
+
+def bucket(object_id, count: int) -> np.ndarray:
+    """Bucket 0 ... count - 1 of each id, by its sha256."""
+    return np.array([hash_fraction(str(int(i))) * count for i in object_id], float).astype(int)
+
+
+def hash_fraction(text: str) -> float:
+    """A number in [0, 1) from the sha256 of a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2.0**48
+
+
+def read_plan(text: str) -> list[str]:
+    """Shard names of a plan file: a header line `shard`, then one name a line."""
+    lines = [line.split("\t")[0].strip() for line in text.splitlines() if line.strip()]
+    if not lines or lines[0] != "shard":
+        raise InputError("a shard plan must start with a header line `shard`; write it with `snakemake plan`")
+    return lines[1:]
+
+
+def write_plan(names: list[str]) -> str:
+    """The text of a plan file."""
+    return "\n".join(["shard", *names]) + "\n"

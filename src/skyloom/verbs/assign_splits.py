@@ -1,0 +1,84 @@
+"""assign-splits: which object trains, validates, tests; who is lost on the way; what could leak."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skyloom import cutouts, store
+from skyloom.ledger import LOST_COLUMNS
+from skyloom.sample import splits
+from skyloom.verbs import common
+
+
+def arguments(parser) -> None:
+    common.settings_argument(parser)
+    parser.add_argument("--members", nargs="+", required=True)
+    parser.add_argument("--cutouts", nargs="*", default=[], help="one shard file per members file; none for tables")
+    for name in ("splits", "lost", "leaks"):
+        parser.add_argument(f"--{name}", required=True)
+
+
+def run(args) -> None:
+    """Write the split of every object kept, the objects lost with their reason, and the leak report."""
+    import pandas
+
+    frame = pandas.concat([store.read_parquet(path) for path in args.members], ignore_index=True)
+    usable, detail = _usable(args.cutouts, frame) if args.cutouts else (np.ones(len(frame), bool), None)
+    lost = [_lost(frame[~usable], "cutouts", "no_usable_band", None if detail is None else detail[~usable])]
+    frame = frame[usable].reset_index(drop=True)
+    frame, overlap, leaks = _split(frame, args.settings)
+    lost.append(_lost(overlap, "assign_splits", "split_overlap", None))
+    columns = ["sample", "object_id", "row", "split", "subset"] + [c for c in ("ra", "dec") if c in frame]
+    meta = common.provenance(args.settings)
+    store.write_parquet(args.splits, frame[columns], meta)
+    store.write_parquet(args.lost, pandas.concat(lost, ignore_index=True), meta)
+    store.write_csv(args.leaks, pandas.DataFrame(leaks, columns=["check", "pairs"]))
+
+
+def _usable(paths, frame):
+    """Objects with at least one band of status ok, and what their bands say."""
+    ids, good, causes = [], [], []
+    for path in paths:
+        with store.reading(path) as handle:
+            ids.append(store.column(handle, "object_id"))
+            good.append((handle["status"][:] == cutouts.STATUS.index("ok")).any(axis=1))
+            causes.append(store.column(handle, "cause"))
+    order = {int(i): k for k, i in enumerate(np.concatenate(ids))}
+    at = np.array([order[int(i)] for i in frame["object_id"]], int)
+    return np.concatenate(good)[at], np.concatenate(causes)[at]
+
+
+def _lost(frame, step, reason, detail):
+    import pandas
+
+    out = pandas.DataFrame({"object_id": frame["object_id"], "row": frame["row"], "sample": frame["sample"],
+                            "step": step, "reason": reason, "detail": "" if detail is None else detail})
+    return out[list(LOST_COLUMNS)]
+
+
+def _split(frame, settings):
+    """(kept rows with split and subset, rows dropped as overlaps, leak report)."""
+    labelled = (frame["sample"] == "specz").to_numpy()
+    given = frame["part"].to_numpy() if "part" in frame else np.full(len(frame), "")
+    split = np.where(labelled, "", "target").astype(object)
+    free = labelled & (given != "evaluation")
+    split[labelled & (given == "evaluation")] = "testing"
+    fractions = settings["fractions"] if not (given == "evaluation").any() else [0.75, 0.25, 0.0]
+    part = frame[free]
+    has_sky = "ra" in frame and np.isfinite(part["ra"]).all()
+    method = settings["method"] if has_sky or settings["method"] != "sky_block" else "hash"
+    sky = (part["ra"], part["dec"]) if has_sky else (None, None)
+    if len(part):
+        split[free] = splits.assign_splits(part["object_id"], *sky, method, fractions, settings["seed"],
+                                           settings["order"], settings["group_arcsec"])
+    frame = frame.assign(split=split)
+    frame["subset"] = np.where(frame["split"] == "validation", splits.halves(frame["object_id"], settings["seed"]), "")
+    stamp = settings["stamp_arcsec"]
+    overlap = np.zeros(len(frame), bool)
+    if has_sky and stamp:
+        overlap[labelled] = splits.overlapping(frame["split"][labelled], frame["ra"][labelled], frame["dec"][labelled], stamp)
+    kept = frame[~overlap].reset_index(drop=True)
+    known = kept[kept["sample"] == "specz"]
+    sky = (known["ra"], known["dec"]) if has_sky else (None, None)
+    report = splits.leaks(known["split"], known["object_id"], *sky, stamp, settings["group_arcsec"])
+    return kept, frame[overlap], report

@@ -1,0 +1,72 @@
+"""What several verbs share: settings from the command line, services from the environment, provenance."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+
+from skyloom import __version__
+from skyloom.config import digest
+from skyloom.errors import InputError
+
+
+def settings_argument(parser) -> None:
+    """`--settings JSON`: the science settings of a rule, so that no verb reads config.yaml."""
+    parser.add_argument("--settings", type=json.loads, required=True, metavar="JSON")
+
+
+def provenance(settings: dict, code: str = "") -> dict:
+    """Attributes that every output carries."""
+    return {"skyloom_version": __version__, "config_hash": digest(settings), "code_hash": code or
+            os.environ.get("SKYLOOM_CODE", ""), "run": settings.get("run", ""), "release": settings.get("release", "")}
+
+
+@contextlib.contextmanager
+def service(name: str, rpm: float):
+    """(client, urls, account, options) of an archive service as SKYLOOM_SERVICES says.
+
+    With `archive: embedded` and no url set, a server of the embedded sky runs inside the job for the block.
+    InputError if a live service needs credentials that the environment lacks.
+    """
+    from skyloom.archives.http import Client
+
+    everything = json.loads(os.environ.get("SKYLOOM_SERVICES") or "{}")
+    options = everything.get(name)
+    if options is None:
+        raise InputError(f"SKYLOOM_SERVICES does not describe the service {name}; run the verb through snakemake "
+                         "or `python -m skyloom run`")
+    urls = {key: value for key, value in options.items() if key.endswith("_url") and value}
+    with contextlib.ExitStack() as stack:
+        account = _account(everything["archive"], bool(urls))
+        if everything["archive"] == "embedded" and not urls:
+            urls = stack.enter_context(_embedded(everything["embedded"], account))
+        client = Client(rpm=rpm, streams=options["streams"], timeout=options["timeout_s"], attempts=options["attempts"],
+                        total_s=options["total_s"], contact=options["contact"], auth=account,
+                        wait_initial=options["wait_initial_s"])
+        yield client, urls, account, options
+
+
+def _account(archive: str, foreign: bool) -> tuple[str, str]:
+    user, password = os.environ.get("SKYLOOM_HSC_USER"), os.environ.get("SKYLOOM_HSC_PASSWORD")
+    if user and password:
+        return user, password
+    if archive == "embedded":
+        return "embedded", "sky"
+    raise InputError("the HSC archive needs an account; set SKYLOOM_HSC_USER and SKYLOOM_HSC_PASSWORD")
+
+
+@contextlib.contextmanager
+def _embedded(options: dict, account):
+    from skyloom.sky.servers import hsc as server
+
+    with server.server(embedded_sky(options), account=account, faults=options["faults"]).running() as running:
+        yield server.urls(running.url)
+
+
+def embedded_sky(options: dict):
+    """The Sky that the `embedded` block describes."""
+    from skyloom.sky.hsc import Sky
+
+    return Sky(seed=options["seed"], footprint=tuple(options["footprint"]), hole_rate=options["hole_rate"],
+               gap_rate=options["gap_rate"])

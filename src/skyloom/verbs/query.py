@@ -1,0 +1,53 @@
+"""query: what the archive answers, as a table."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from skyloom import store
+from skyloom.verbs import common
+
+
+def arguments(parser) -> None:
+    common.settings_argument(parser)
+    parser.add_argument("--template", help="SQL template")
+    parser.add_argument("--tables", nargs="*", default=[], help="local tables, in the order of settings.parts")
+    parser.add_argument("--rpm", type=float, default=60)
+    parser.add_argument("--out", required=True)
+
+
+def run(args) -> None:
+    """Write the raw rows with the archive's own count, the SQL's hash and the release as metadata."""
+    settings = args.settings
+    if settings["archive"] == "local":
+        frame, count, text = _local(args)
+    else:
+        frame, count, text = _archive(args)
+    meta = common.provenance(settings) | {"archive_count": count, "query": text,
+                                          "query_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    store.write_parquet(args.out, frame, meta)
+
+
+def _archive(args):
+    from skyloom.archives import hsc_sql
+    from skyloom.errors import ServiceError
+
+    sql = hsc_sql.render(Path(args.template).read_text(), args.settings)
+    release = args.settings["release"]
+    with common.service("hsc", args.rpm) as (client, urls, account, options):
+        jobs = hsc_sql.CatalogJobs(client, urls["sql_url"], account, options["poll_s"])
+        count = jobs.count(sql, release)
+        frame = hsc_sql.parse_csv(jobs.run(sql, release))
+    if len(frame) != count:
+        raise ServiceError(f"the archive counts {count} rows but sent {len(frame)}; run again")
+    return frame, count, sql
+
+
+def _local(args):
+    from skyloom.archives import tables
+
+    frames = [tables.read(path, args.settings["columns"], part)
+              for path, part in zip(args.tables, args.settings["parts"], strict=True)]
+    frame = tables.together(frames)
+    return frame, len(frame), " ".join(args.tables)

@@ -1,0 +1,54 @@
+"""serve-sky: the embedded sky as a server of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import yaml
+
+from skyloom.errors import InputError
+
+
+def arguments(parser) -> None:
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=float, help="requests a second beyond which 429 comes")
+    parser.add_argument("--streams", type=int, help="streams at a time beyond which 503 comes")
+    parser.add_argument("--faults", help="YAML or JSON list of faults")
+    parser.add_argument("--footprint", type=float, nargs=4, default=[150.0, 151.5, 1.4, 2.9],
+                        metavar=("RA_MIN", "RA_MAX", "DEC_MIN", "DEC_MAX"))
+    parser.add_argument("--hole-rate", type=float, default=0.3)
+    parser.add_argument("--gap-rate", type=float, default=0.004)
+
+
+def run(args) -> None:
+    """Serve until interrupted; the first line on stdout is {"url": ...}."""
+    from skyloom.sky.hsc import Sky
+    from skyloom.sky.servers import hsc
+
+    faults = _faults(args.faults) if args.faults else []
+    account = (os.environ.get("SKYLOOM_HSC_USER", hsc.ACCOUNT[0]), os.environ.get("SKYLOOM_HSC_PASSWORD", hsc.ACCOUNT[1]))
+    sky = Sky(args.seed, tuple(args.footprint), args.hole_rate, args.gap_rate)
+    try:
+        server = hsc.server(sky, account=account, port=args.port, rate=args.rate, streams=args.streams, faults=faults)
+    except (ValueError, OSError) as error:
+        raise InputError(f"serve-sky can't start: {error}; change the option") from None
+    print(json.dumps({"url": server.url, **hsc.urls(server.url)}), flush=True)
+    try:
+        server.serve_forever(0.1)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.server_close()
+
+
+def _faults(path: str) -> list[dict]:
+    try:
+        found = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"the fault file {path} can't be read ({error}); give a YAML list") from None
+    if not isinstance(found, list):
+        raise InputError(f"the fault file {path} holds no list; give a YAML list of mappings")
+    return found

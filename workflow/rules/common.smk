@@ -1,0 +1,119 @@
+"""The configuration and the lists of files that it implies."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "src"))
+from skyloom import config as skyloom_config
+from skyloom.errors import InputError
+from skyloom.fingerprint import fingerprint
+
+# A recipe given with --configfile is a whole configuration; config.yaml is the one used without.
+if not workflow.configfiles:
+
+    configfile: "config.yaml"
+
+
+try:
+    config = skyloom_config.complete(config)
+except InputError as error:
+    raise WorkflowError(f"skyloom: {error}")
+
+RUN = config["run"]
+RESULTS = f"results/{RUN}"
+CACHE = f"cache/{RUN}"
+PYTHON = shlex.quote(sys.executable)
+SAMPLES = ["specz"] + (["targets"] if config["targets"]["kind"] != "none" else [])
+SPLITS = ["training", "validation", "testing"] + (["target"] if len(SAMPLES) > 1 else [])
+IMAGES = config["archive"] != "local" or bool(config["local"]["images"])
+SERVICE = "local" if config["archive"] == "local" else "hsc"
+MODELS = sorted(config["models"])
+SEEDS = config["train"]["seeds"]
+EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
+
+# Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.
+os.environ["SKYLOOM_SERVICES"] = json.dumps(
+    {"archive": config["archive"], "embedded": config["embedded"]}
+    | {name: dict(block) for name, block in config["services"].items()}
+)
+os.environ["SKYLOOM_JOBS_LOCK"] = os.path.abspath(f"{RESULTS}/.jobs.lock")
+LIVE = {
+    "sql_url": "https://hsc-release.mtk.nao.ac.jp/datasearch/api/catalog_jobs/",
+    "cutout_url": "https://hsc-release.mtk.nao.ac.jp/das_cutout/pdr2/cgi-bin/cutout",
+    "psf_url": "https://hsc-release.mtk.nao.ac.jp/psf/pdr2/cgi/getpsf",
+}
+if config["archive"] == "live":
+    services = json.loads(os.environ["SKYLOOM_SERVICES"])
+    services["hsc"] |= {key: services["hsc"][key] or url for key, url in LIVE.items()}
+    os.environ["SKYLOOM_SERVICES"] = json.dumps(services)
+
+
+PLAN = Path(f"{RESULTS}/shards/plan.tsv")
+SHIPPED = Path(f"resources/shards/{RUN}.tsv")
+PLANNED = PLAN if PLAN.exists() else SHIPPED if SHIPPED.exists() else None
+if PLANNED:
+    from skyloom.sample.shards import read_plan
+
+    SHARDS = read_plan(PLANNED.read_text())
+elif config["archive"] == "local":
+    SHARDS = [f"h{config['local']['n_shards']}_{k}" for k in range(config["local"]["n_shards"])]
+else:
+    SHARDS = None
+
+
+def shards(wildcards=None):
+    """The shard names, or the sentence that says how to get them."""
+    if SHARDS is None:
+        raise WorkflowError(f"skyloom: run {RUN} has no shard plan yet; make it with `snakemake plan`")
+    return SHARDS
+
+
+def members(wildcards=None):
+    return expand(f"{RESULTS}/shards/{{shard}}.parquet", shard=shards())
+
+
+def members_if_planned(wildcards):
+    return members() if SHARDS else []
+
+
+def cutout_files(wildcards=None):
+    return expand(f"{RESULTS}/cutouts/{SERVICE}/{{shard}}.h5", shard=shards()) if IMAGES else []
+
+
+def morphology_files(wildcards=None):
+    return expand(f"{RESULTS}/morphology/{{shard}}.parquet", shard=shards()) if IMAGES else []
+
+
+NBANDS = 5
+
+
+PACK_SIZE = "_{size}" if IMAGES else ""
+
+
+def dataset_name(split, size):
+    """Path without suffix of one split's file: image files carry bands and size in their name."""
+    if not IMAGES:
+        return f"{RESULTS}/dataset/table_{split}"
+    return f"{RESULTS}/dataset/{NBANDS}x{size}x{size}_{split}_with_morphology"
+
+
+SIZES = config["stamps"]["packed"] if IMAGES else [0]
+
+
+def dataset_files(wildcards=None):
+    return [f"{dataset_name(s, n)}.{suffix}" for n in SIZES for s in SPLITS for suffix in ("hdf5", "csv")]
+
+
+wildcard_constraints:
+    sample="specz|targets",
+    shard=r"[sh]\d+_\d+",
+    split="training|validation|testing|target",
+    size=r"\d+",
+    model="[a-z_]+",
+    seed=r"\d+",

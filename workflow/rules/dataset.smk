@@ -1,0 +1,47 @@
+rule assign_splits:
+    """Training, validation and testing of the whole sample; what is lost; the leak report."""
+    input:
+        members=members,
+        cutouts=cutout_files,
+    output:
+        splits=f"{RESULTS}/dataset/splits.parquet",
+        lost=f"{RESULTS}/dataset/lost.parquet",
+        leaks=f"{RESULTS}/dataset/leaks.csv",
+    log:
+        f"logs/{RUN}/assign_splits.log",
+    resources:
+        mem_mb=1500,
+    conda:
+        "../../envs/core.yaml"
+    params:
+        settings=split_settings(),
+        code=fingerprint("assign-splits"),
+    shell:
+        "{PYTHON} -m skyloom assign-splits --settings {params.settings:q} --members {input.members:q} "
+        "--cutouts {input.cutouts:q} --splits {output.splits:q} --lost {output.lost:q} --leaks {output.leaks:q} 2> {log}"
+
+
+rule pack:
+    """One split at one stamp size in GalaxiesML's layout (size 0: tables without images)."""
+    input:
+        splits=f"{RESULTS}/dataset/splits.parquet",
+        members=members,
+        cutouts=cutout_files,
+        morphology=morphology_files,
+    output:
+        hdf5=dataset_name("{split}", "{size}") + ".hdf5",
+        csv=dataset_name("{split}", "{size}") + ".csv",
+    log:
+        f"logs/{RUN}/pack/{{split}}{PACK_SIZE}.log",
+    resources:
+        mem_mb=1000,
+    conda:
+        "../../envs/core.yaml"
+    params:
+        settings=split_settings(),
+        code=fingerprint("pack"),
+        size=lambda wildcards: wildcards.get("size", 0),
+    shell:
+        "{PYTHON} -m skyloom pack --settings {params.settings:q} --splits {input.splits:q} --members {input.members:q} "
+        "--cutouts {input.cutouts:q} --morphology {input.morphology:q} --split {wildcards.split} --size {params.size} "
+        "--hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log}"

@@ -1,0 +1,21 @@
+rule measure:
+    """Morphology of one shard: sep on every band, then the Sersic fits."""
+    input:
+        cutouts=f"{RESULTS}/cutouts/{SERVICE}/{{shard}}.h5",
+        kernel=config["morphology"]["filter"],
+    output:
+        morphology=f"{RESULTS}/morphology/{{shard}}.parquet",
+    log:
+        f"logs/{RUN}/measure/{{shard}}.log",
+    benchmark:
+        f"logs/{RUN}/measure/{{shard}}.benchmark.tsv"
+    resources:
+        mem_mb=700,
+    conda:
+        "../../envs/core.yaml"
+    params:
+        settings=settings("morphology"),
+        code=fingerprint("measure"),
+    shell:
+        "{PYTHON} -m skyloom measure {input.cutouts:q} --settings {params.settings:q} --kernel {input.kernel:q} "
+        "--out {output.morphology:q} 2> {log}"

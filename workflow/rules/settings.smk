@@ -1,0 +1,93 @@
+"""What each rule's numbers depend on: the functions behind `params` and some inputs."""
+
+
+def settings(*blocks, **more):
+    """The canonical JSON of the config blocks that a rule's numbers depend on."""
+    chosen = {"run": RUN, "release": config["query"]["release"]} | more
+    for block in blocks:
+        chosen |= config[block]
+    return skyloom_config.canonical(chosen)
+
+
+def archive_identity():
+    """What the raw replies depend on besides the request."""
+    if config["archive"] == "embedded":
+        return f"embedded sky {skyloom_config.digest(EMBEDDED)}"
+    return f"{config['archive']} {config['query']['release']}"
+
+
+def hsc_rpm(wildcards):
+    """One job's share of the requests a minute: each of the `streams` jobs at a time takes one stream."""
+    return max(1, config["services"]["hsc"]["rpm"] // config["services"]["hsc"]["streams"])
+
+
+def model_size(model):
+    """Stamp size whose files a model reads; a network without images reads the smallest."""
+    return config["models"][model]["size"] if model == "galaxiesml_cnn" else min(SIZES)
+
+
+def model_data(splits):
+    """Input function: the dataset files of the given splits at the model's size."""
+    return lambda wildcards: [f"{dataset_name(s, model_size(wildcards.model))}.hdf5" for s in splits]
+
+
+def model_settings(wildcards):
+    """The model's block with the training settings."""
+    return settings("train", model=wildcards.model, seed=int(wildcards.seed), options=config["models"][wildcards.model])
+
+
+def predictions(wildcards=None):
+    return expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/predictions.h5", model=MODELS, seed=SEEDS)
+
+
+def query_settings(wildcards):
+    """What the answer depends on: the archive, and the sample's own part of the query."""
+    own = config["query"] if wildcards.sample == "specz" else {**config["query"], **config["targets"]}
+    if config["archive"] == "local":
+        local = config["local"]
+        parts = list(local["tables"]) if wildcards.sample == "specz" else ["target"]
+        return skyloom_config.canonical(
+            {"archive": "local", "run": RUN, "release": "local", "parts": parts, "columns": local["columns"]}
+        )
+    return skyloom_config.canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity()})
+
+
+def query_template(wildcards):
+    """The SQL template as an input, so that an edit reruns the query."""
+    if config["archive"] == "local":
+        return []
+    return config["query" if wildcards.sample == "specz" else "targets"]["template"]
+
+
+def query_tables(wildcards):
+    """The local tables of a sample."""
+    if config["archive"] != "local":
+        return []
+    if wildcards.sample == "targets":
+        return config["targets"]["table"]
+    if config["local"]["images"]:
+        return config["local"]["images"]
+    return list(config["local"]["tables"].values())
+
+
+def cut_settings(wildcards):
+    """The cuts; a table makes no magnitude cut, because 99 and -99 are states there, not mistakes."""
+    own = dict(config["cuts"])
+    if config["archive"] == "local":
+        own |= {"magnitudes": False}
+    if wildcards.sample == "targets":
+        own |= {"isprimary": False}
+    return skyloom_config.canonical({**own, "run": RUN, "sample": wildcards.sample})
+
+
+def known_sample(wildcards):
+    """The sample whose objects a target may not be."""
+    return f"{RESULTS}/specz/selected.parquet" if wildcards.sample == "targets" else []
+
+
+def split_settings():
+    """The split and what packing adds: seed, the stamp whose overlaps count, the zero point of the counts."""
+    size = config["stamps"]["size"] if IMAGES else 0
+    scale = config["local"]["pixel_scale"] if config["archive"] == "local" else 0.168
+    zero_point = 31.4 if config["archive"] == "local" else 27.0
+    return settings("split", seed=config["seed"], stamp_arcsec=round(size * scale, 6), zero_point=zero_point)
