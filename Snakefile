@@ -31,6 +31,7 @@ rule all:
     input:
         rules.build_catalog.output.parquet,
         rules.report.output.html,
+        dataset_files,
 
 
 rule plan:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import hashlib
-import json
 from pathlib import Path
 
 import yaml
@@ -14,16 +12,6 @@ from skyloom.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
-
-
-def canonical(value) -> str:
-    """JSON with sorted keys and no spaces: the one text form that is hashed or passed on a command line."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest(value) -> str:
-    """First 16 hex digits of the sha256 of `canonical(value)`."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
 
 
 def schema() -> dict:

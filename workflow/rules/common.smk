@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 from skyloom import config as skyloom_config
+from skyloom.canonical import canonical, digest
 from skyloom.errors import InputError
 from skyloom.fingerprint import fingerprint
 

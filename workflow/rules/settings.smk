@@ -6,13 +6,19 @@ def settings(*blocks, **more):
     chosen = {"run": RUN, "release": config["query"]["release"]} | more
     for block in blocks:
         chosen |= config[block]
-    return skyloom_config.canonical(chosen)
+    return canonical(chosen)
+
+
+def science_hash():
+    """Hash of the configuration without what may change no number: rates, addresses, waits, faults."""
+    science = {key: value for key, value in config.items() if key not in ("services", "run_wait_s", "embedded")}
+    return digest(science | {"embedded": EMBEDDED})
 
 
 def archive_identity():
     """What the raw replies depend on besides the request."""
     if config["archive"] == "embedded":
-        return f"embedded sky {skyloom_config.digest(EMBEDDED)}"
+        return f"embedded sky {digest(EMBEDDED)}"
     return f"{config['archive']} {config['query']['release']}"
 
 
@@ -46,10 +52,10 @@ def query_settings(wildcards):
     if config["archive"] == "local":
         local = config["local"]
         parts = list(local["tables"]) if wildcards.sample == "specz" else ["target"]
-        return skyloom_config.canonical(
+        return canonical(
             {"archive": "local", "run": RUN, "release": "local", "parts": parts, "columns": local["columns"]}
         )
-    return skyloom_config.canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity()})
+    return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity()})
 
 
 def query_template(wildcards):
@@ -77,7 +83,7 @@ def cut_settings(wildcards):
         own |= {"magnitudes": False}
     if wildcards.sample == "targets":
         own |= {"isprimary": False}
-    return skyloom_config.canonical({**own, "run": RUN, "sample": wildcards.sample})
+    return canonical({**own, "run": RUN, "sample": wildcards.sample})
 
 
 def known_sample(wildcards):

@@ -64,7 +64,7 @@ if not PLAN.exists():
         conda:
             "../../envs/core.yaml"
         params:
-            settings=skyloom_config.canonical({**config["shards"], "n_shards": config["local"]["n_shards"]}),
+            settings=canonical({**config["shards"], "n_shards": config["local"]["n_shards"]}),
             by_hash="--by-hash" if config["archive"] == "local" else "",
         shell:
             "{PYTHON} -m skyloom plan --settings {params.settings:q} --shipped {input.shipped:q} {params.by_hash} "

@@ -44,7 +44,7 @@ def plan_sky(ra, dec, most: int, first_order: int = 4, least: int = 1) -> list[s
                 done.append((order, pixel))
         if len(done) >= least or threshold <= 1:
             return [f"s{order}_{pixel}" for order, pixel in sorted(done)]
-        threshold //= 2
+        threshold = int(0.8 * threshold)
 
 
 def plan_region(box, density: float, most: int, least: int) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import os
 
 from skyloom import __version__
-from skyloom.config import digest
+from skyloom.canonical import digest
 from skyloom.errors import InputError
 
 
@@ -18,7 +18,7 @@ def settings_argument(parser) -> None:
 
 def provenance(settings: dict, code: str = "") -> dict:
     """Attributes that every output carries."""
-    return {"skyloom_version": __version__, "config_hash": digest(settings), "code_hash": code or
+    return {"skyloom_version": __version__, "config_hash": settings.get("config_hash") or digest(settings), "code_hash": code or
             os.environ.get("SKYLOOM_CODE", ""), "run": settings.get("run", ""), "release": settings.get("release", "")}
 
 

@@ -1,0 +1,99 @@
+"""The photo-z catalog: one row per object that passed the cuts and isn't lost."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skyloom.cutouts import STATUS
+from skyloom.errors import InputError
+from skyloom.measure.sources import FLAGS as MORPHOLOGY
+
+BITS = {"g_not_ok": 0, "r_not_ok": 1, "i_not_ok": 2, "z_not_ok": 3, "y_not_ok": 4, "missing_magnitude": 5,
+        "no_z_std": 6, "no_z_phot": 7, "no_source": 8, "blend": 9, "edge": 10, "no_psf": 11, "sersic_failed": 12,
+        "masked_pixels": 13, "extraction_failed": 14, "target_off_centre": 15, "no_z_spec_err": 16}
+# worst first: what `status_{service}` says when bands differ
+_ORDER = ("failed", "no_coverage", "too_small", "masked", "ok")
+
+
+def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
+    """{model: {object_id, mean, std, seeds}} of predictions (dicts with model, seed, object_id, z).
+
+    InputError if two predictions of the run don't hold the same objects in the same order.
+    """
+    first = predictions[0]["object_id"]
+    out: dict[str, dict] = {}
+    for one in predictions:
+        if not np.array_equal(one["object_id"], first):
+            raise InputError(f"predictions of {one['model']} seed {one['seed']} hold other objects than those of "
+                             f"{predictions[0]['model']}; rerun predict")
+        out.setdefault(one["model"], {"object_id": first, "z": [], "seeds": []})
+        out[one["model"]]["z"].append(one["z"])
+        out[one["model"]]["seeds"].append(one["seed"])
+    for block in out.values():
+        z = np.stack(block["z"])
+        block["mean"] = z.mean(axis=0)
+        block["std"] = z.std(axis=0, ddof=1) if len(z) > 1 else np.full(z.shape[1], np.nan)
+    return out
+
+
+def worst_status(status: np.ndarray) -> np.ndarray:
+    """The worst status name over the bands of each object, from codes (n, band)."""
+    rank = np.array([_ORDER.index(name) for name in STATUS])
+    return np.array(_ORDER, object)[rank[status].min(axis=1)]
+
+
+def flags(table: dict[str, np.ndarray], status, bands, magnitudes) -> np.ndarray:
+    """int32 flags (n,) of dataset columns, bits as in `BITS`; morphology bits are those of the i band (or the first)."""
+    n = len(table["object_id"])
+    out = np.zeros(n, np.int32)
+
+    def raise_bit(name, where):
+        out[np.asarray(where, bool)] |= 1 << BITS[name]
+
+    if status is not None:
+        for b, band in enumerate(bands):
+            if f"{band}_not_ok" in BITS:
+                raise_bit(f"{band}_not_ok", status[:, b] != STATUS.index("ok"))
+        leading = "i" if "i" in bands else bands[0]
+        measured = table[f"{leading}_morphology_flags"]
+        for name, bit in MORPHOLOGY.items():
+            if name in BITS:
+                raise_bit(name, (measured & bit) != 0)
+    for name in magnitudes:
+        values = np.asarray(table[name], float)
+        raise_bit("missing_magnitude", ~np.isfinite(values) | (np.abs(values) >= 90))
+    if "specz_redshift_err" in table:
+        raise_bit("no_z_spec_err", ~np.isfinite(np.asarray(table["specz_redshift_err"], float)))
+    return out
+
+
+def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str):
+    """The catalog as a mapping of columns sorted by object_id.
+
+    `table` holds dataset columns of all splits, row-aligned with `status` (n, band) or None and with the
+    predictions. InputError if ids disagree with the predictions' or repeat.
+    """
+    ids = table["object_id"]
+    if len(np.unique(ids)) != len(ids):
+        raise InputError("the dataset holds an object id twice; rerun assign_splits")
+    n = len(ids)
+    nan = np.full(n, np.nan)
+    out = {"object_id": ids.astype(np.int64)}
+    out |= {name: np.asarray(table.get(name, nan), float) for name in ("ra", "dec")}
+    out |= {"split": table["split"], "subset": table["subset"]}
+    out["z_spec"] = np.asarray(table.get("specz_redshift", nan), float)
+    out["z_spec_err"] = np.asarray(table.get("specz_redshift_err", nan), float)
+    bits = flags(table, status, bands, magnitudes)
+    for name, block in models.items():
+        if not np.array_equal(block["object_id"], ids):
+            raise InputError(f"predictions of {name} are not for the objects of the dataset; rerun predict")
+        out[f"z_{name}"], out[f"z_{name}_std"] = block["mean"], block["std"]
+        bits[~np.isfinite(block["std"])] |= 1 << BITS["no_z_std"]
+        bits[~np.isfinite(block["mean"])] |= 1 << BITS["no_z_phot"]
+    out["flags"] = bits.astype(np.int32)
+    if status is not None:
+        out[f"status_{service}"] = worst_status(status)
+    if "source_id" in table:
+        out["source_id"] = table["source_id"]
+    order = np.argsort(ids, kind="stable")
+    return {name: np.asarray(values)[order] for name, values in out.items()}

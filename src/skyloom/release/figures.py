@@ -1,0 +1,120 @@
+"""Figures of a run: each takes arrays and a path or axes, and draws one thing."""
+
+from __future__ import annotations
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+NOTE = "embedded sky: shows the software at work, not a survey's performance"
+
+
+def _save(figure, path) -> None:
+    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+def z_against_z(z_phot, z_spec, model: str, path) -> None:
+    """z_phot against z_spec with the 0.15 (1 + z) outlier lines."""
+    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
+    good = np.isfinite(z_phot) & np.isfinite(z_spec)
+    top = max(1.0, float(np.percentile(z_spec[good], 99.5)) * 1.1) if good.any() else 1.0
+    line = np.array([0, top])
+    axes.plot(line, line, "k-", lw=1)
+    for sign in (1, -1):
+        axes.plot(line, line + sign * 0.15 * (1 + line), "k:", lw=1)
+    axes.plot(z_spec[good], z_phot[good], ".", ms=3, alpha=0.5)
+    outliers = np.mean(np.abs(z_phot[good] - z_spec[good]) > 0.15 * (1 + z_spec[good])) if good.any() else np.nan
+    axes.set(xlim=(0, top), ylim=(0, top), xlabel="$z_{spec}$", ylabel="$z_{phot}$",
+             title=f"{model}, testing: {good.sum()} objects, {100 * outliers:.1f} % outliers")
+    _save(figure, path)
+
+
+def binned_metrics(frame, path) -> None:
+    """Bias, scatter, outlier fraction and loss in bins of z_spec for every model (GalaxiesML's Fig. 6)."""
+    wanted = (("bias", "mean(1+z)|mean"), ("scatter", "1.48mad_unscaled|mean"), ("outlier_fraction", "0.15|mean"),
+              ("loss", "eq1,gamma=0.15|mean"))
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True, layout="constrained")
+    rows = frame[(frame["seed"] == "ensemble") & (frame["z_min"] != "")]
+    for axis, (metric, convention) in zip(axes.flat, wanted, strict=True):
+        for shift, model in enumerate(sorted(rows["model"].unique())):
+            part = rows[(rows["model"] == model) & (rows["metric"] == metric) & (rows["convention"] == convention)]
+            part = part[part["n"] >= 5]
+            middle = (part["z_min"].astype(float) + part["z_max"].astype(float)) / 2 + 0.01 * shift
+            errors = np.abs(np.stack([part["value"] - part["lo68"], part["hi68"] - part["value"]]).astype(float))
+            axis.errorbar(middle, part["value"], errors, fmt="o-", ms=3, capsize=2, label=model)
+        axis.set(ylabel=f"{metric}\n{convention}")
+        axis.axhline(0, color="0.7", lw=0.8)
+    axes[0, 0].legend(fontsize=8)
+    for axis in axes[1]:
+        axis.set_xlabel("$z_{spec}$ (bins with at least 5 objects)")
+    _save(figure, path)
+
+
+def redshift_histogram(samples: dict[str, np.ndarray], path) -> None:
+    """n(z) of named sets of redshifts."""
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    top = max([float(np.nanpercentile(z, 99.5)) for z in samples.values() if np.isfinite(z).any()] or [1.0])
+    for name, z in samples.items():
+        axes.hist(z[np.isfinite(z)], np.linspace(0, top, 41), histtype="step", label=f"{name} ({np.isfinite(z).sum()})")
+    axes.set(xlabel="z", ylabel="objects")
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def sky_map(ra, dec, split, path) -> None:
+    """Positions by split."""
+    figure, axes = plt.subplots(figsize=(6, 5.5), layout="constrained")
+    for name in dict.fromkeys(split):
+        inside = split == name
+        axes.plot(ra[inside], dec[inside], ".", ms=2.5, label=f"{name} ({inside.sum()})")
+    axes.invert_xaxis()
+    axes.set(xlabel="ra / deg", ylabel="dec / deg", aspect=1 / max(np.cos(np.radians(np.nanmean(dec))), 0.05))
+    axes.legend(fontsize=8, loc="upper right")
+    _save(figure, path)
+
+
+def stamps_over_redshift(images, z, path) -> None:
+    """Stamps (m, y, x) in order of z, linear above and logarithmic below (GalaxiesML's Fig. 1)."""
+    figure, axes = plt.subplots(2, len(images), figsize=(1.5 * len(images), 3.4), layout="constrained", squeeze=False)
+    for k, (image, redshift) in enumerate(zip(images, z, strict=True)):
+        low, high = np.percentile(image, (5, 99.8))
+        axes[0, k].imshow(image, origin="lower", cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
+        sigma = max(1.4826 * np.median(np.abs(image - np.median(image))), 1e-6)
+        axes[1, k].imshow(np.log10(np.clip(image / sigma + 2, 0.5, None)), origin="lower", cmap="gray")
+        axes[0, k].set_title(f"z = {redshift:.2f}", fontsize=8)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    _save(figure, path)
+
+
+def morphology_overlay(image, row: dict, zero_point_label: str, path) -> None:
+    """One stamp with the target's isophotal ellipse, half-light radius and numbers (GalaxiesML's Fig. 3)."""
+    from matplotlib.patches import Circle, Ellipse
+
+    figure, axes = plt.subplots(figsize=(4.5, 4.8), layout="constrained")
+    low, high = np.percentile(image, (5, 99.5))
+    axes.imshow(image, origin="lower", cmap="gray", vmin=low, vmax=high)
+    centre = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)
+    for scale in (1, 3):
+        axes.add_patch(Ellipse(centre, 2 * scale * row["major_axis"], 2 * scale * row["minor_axis"], angle=row["pos_angle"],
+                               fill=False, color="C1", lw=1))
+    axes.add_patch(Circle(centre, row["half_light_radius"], fill=False, color="C0", ls="--"))
+    axes.set(xticks=[], yticks=[], title=f"{zero_point_label}\narea {row['isophotal_area']:.0f} px, ellipticity "
+             f"{row['ellipticity']:.2f}, n {row['sersic_index']:.2f}")
+    axes.title.set_fontsize(9)
+    _save(figure, path)
+
+
+def losses(histories: dict[str, np.ndarray], path) -> None:
+    """Training and selection loss over epochs of every model and seed: arrays (epochs, 3)."""
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    for k, (name, rows) in enumerate(histories.items()):
+        axes.plot(rows[:, 0], rows[:, 1], f"C{k}-", lw=1, label=f"{name} training")
+        axes.plot(rows[:, 0], rows[:, 2], f"C{k}--", lw=1, label=f"{name} select")
+    axes.set(xlabel="epoch", ylabel="loss, eq. (1)", yscale="log")
+    axes.legend(fontsize=7)
+    _save(figure, path)

@@ -1,0 +1,28 @@
+"""The catalog in the formats that others read."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from skyloom import store
+
+
+def write_fits(path, table: dict, meta: dict) -> None:
+    """Write the catalog as a FITS binary table; metadata as HISTORY-free keywords (long ones as CONTINUE cards)."""
+    from astropy.io import fits
+    from astropy.table import Table
+
+    columns = {name: np.array([str(v) for v in values]) if values.dtype == object else values
+               for name, values in table.items()}
+    hdu = fits.BinTableHDU(Table(columns), name="PHOTOZ")
+    for key, value in sorted(meta.items()):
+        hdu.header[f"HIERARCH {key}" if len(key) > 8 else key] = value if isinstance(value, int | float) else str(value)
+    with store.replacing(path) as temporary:
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary, overwrite=True)
+
+
+def flag_names(bits: dict[str, int]) -> str:
+    """Flag names by bit as JSON, for metadata."""
+    return json.dumps({str(bit): name for name, bit in bits.items()})

@@ -1,0 +1,124 @@
+"""One readable training loop: deterministic order, early stopping, a state from which a killed run goes on.
+
+Every epoch starts from the saved state and draws its order from (seed, epoch), so that a run killed at any
+moment repeats at most one epoch and ends with the same bytes as an undisturbed one (same machine type,
+device and threads).
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from skyloom.dataset.augment import symmetry
+
+
+@dataclass
+class Arrays:
+    """Inputs of one split: `images(rows) -> (m, band, y, x) float32` or None, table (n, k), z (n,)."""
+
+    images: object
+    table: torch.Tensor
+    z: torch.Tensor
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto` = the GPU if there is one."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def choose_precision(wanted: str, device: torch.device) -> str:
+    """`auto` = bf16 on a GPU, fp32 on a CPU."""
+    return ("bf16" if device.type == "cuda" else "fp32") if wanted == "auto" else wanted
+
+
+def prepare(seed: int, threads: int) -> None:
+    """Fix what the weights depend on: the generator, the threads, deterministic kernels."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+
+
+def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, device, precision: str,
+        load=lambda: None, save=lambda state: None, tell=print):
+    """Train `model` in place; return (history rows, epoch of the best weights), the model left with its best weights.
+
+    options: lr, batch_size, max_epochs, patience, augment. `load()` returns a saved state or None, `save(state)`
+    keeps one; both see the whole state (weights, best weights, optimiser, epoch, history).
+    """
+    model.to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(model.parameters(), lr=options["lr"], fused=True)
+    state = load() or {"epoch": 0, "best": np.inf, "best_epoch": -1, "history": [], "best_weights": None}
+    if state["best_weights"] is not None:
+        model.load_state_dict(state["weights"])
+        optimiser.load_state_dict(state["optimiser"])
+    started, first = time.monotonic(), state["epoch"]
+    while state["epoch"] < options["max_epochs"] and state["epoch"] - state["best_epoch"] <= options["patience"]:
+        epoch = state["epoch"]
+        fitted = _epoch(model, loss, optimiser, train, options, seed, epoch, device, precision)
+        held = evaluate(model, loss, select, options["batch_size"], device, precision)
+        state["history"].append({"epoch": epoch, "train_loss": fitted, "select_loss": held})
+        if held < state["best"]:
+            state |= {"best": held, "best_epoch": epoch, "best_weights": copy.deepcopy(_cpu(model.state_dict()))}
+        state |= {"epoch": epoch + 1, "weights": _cpu(model.state_dict()), "optimiser": optimiser.state_dict()}
+        save(state)
+        left = (time.monotonic() - started) / (epoch + 1 - first) * (options["max_epochs"] - epoch - 1)
+        tell(f"train: epoch {epoch + 1} of at most {options['max_epochs']}, loss {fitted:.4f}, "
+             f"select {held:.4f}, at most {left:.0f} s left")
+    model.load_state_dict(state["best_weights"])
+    return state["history"], state["best_epoch"]
+
+
+def _epoch(model, loss, optimiser, train, options, seed, epoch, device, precision) -> float:
+    """One pass over the training rows in the order fixed by (seed, epoch); the mean loss."""
+    model.train()
+    generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+    order = torch.randperm(len(train.z), generator=generator)
+    total = 0.0
+    for rows in order.split(options["batch_size"]):
+        turn = int(torch.randint(8, (), generator=generator)) if options["augment"] else 0
+        image, table, z = _batch(train, rows, device, turn)
+        optimiser.zero_grad(set_to_none=True)
+        with _autocast(device, precision):
+            guess = model(image, table)
+        value = loss(guess.float(), z)
+        value.backward()
+        optimiser.step()
+        total += value.item() * len(rows)
+    return total / len(train.z)
+
+
+@torch.no_grad()
+def evaluate(model, loss, held: Arrays, batch_size: int, device, precision: str) -> float:
+    """Mean loss over a held-out set."""
+    model.eval()
+    total = 0.0
+    for rows in torch.arange(len(held.z)).split(batch_size):
+        image, table, z = _batch(held, rows, device)
+        with _autocast(device, precision):
+            guess = model(image, table)
+        total += loss(guess.float(), z).item() * len(rows)
+    return total / max(len(held.z), 1)
+
+
+def _batch(data: Arrays, rows, device, turn: int = 0):
+    image = None
+    if data.images is not None:
+        image = torch.from_numpy(data.images(rows.numpy()))
+        image = symmetry(image, turn).to(device, memory_format=torch.channels_last)
+    return image, data.table[rows].to(device), data.z[rows].to(device)
+
+
+def _autocast(device, precision):
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def _cpu(weights) -> dict:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}

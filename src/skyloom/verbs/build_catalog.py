@@ -1,0 +1,85 @@
+"""build-catalog: predictions and columns into one catalog, with the ledger of everything that is not in it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skyloom import ledger, store
+from skyloom.canonical import digest
+from skyloom.errors import SkyloomError
+from skyloom.release import catalog, formats
+from skyloom.verbs import common
+
+
+def arguments(parser) -> None:
+    common.settings_argument(parser)
+    parser.add_argument("--data", nargs="+", required=True, help="one packed file a split, in the order of predict")
+    parser.add_argument("--predictions", nargs="+", required=True)
+    parser.add_argument("--raw", nargs="+", required=True)
+    parser.add_argument("--rejected", nargs="+", required=True)
+    parser.add_argument("--selected", nargs="+", required=True)
+    parser.add_argument("--lost", required=True, help="dataset/lost.parquet")
+    parser.add_argument("--service", default="hsc")
+    for name in ("parquet", "fits", "ledger", "all-lost"):
+        parser.add_argument(f"--{name}", required=True)
+
+
+def run(args) -> None:
+    """Write the catalog twice (Parquet, FITS), ledger.csv and lost.parquet; SkyloomError if the ledger doesn't add up."""
+    import pandas
+
+    table, status, bands, magnitudes = _dataset(args.data)
+    models = catalog.combine_predictions([_prediction(path) for path in args.predictions])
+    columns = catalog.build(table, status, bands, magnitudes, models, args.service)
+    raw = [store.parquet_meta(path) for path in args.raw]
+    code = digest([store.attributes(path)["model_code"] for path in args.predictions])
+    meta = common.provenance(args.settings, code) | {"query_sha256": ",".join(m["query_sha256"] for m in raw),
+                                                     "flag_bits": formats.flag_names(catalog.BITS)}
+    steps, lost = _ledger(args, raw)
+    chain = ledger.build_ledger(steps, lost)
+    ends = chain.groupby("sample")["rows_out"].last().sum()
+    if ends != len(columns["object_id"]):
+        raise SkyloomError(f"the ledger ends with {ends} rows, the catalog has {len(columns['object_id'])}")
+    store.write_parquet(args.parquet, pandas.DataFrame(columns), meta)
+    formats.write_fits(args.fits, columns, meta)
+    store.write_csv(args.ledger, chain)
+    store.write_parquet(args.all_lost, lost, meta)
+
+
+def _dataset(paths):
+    """Columns of all splits one after another, statuses (n, band) or None, bands, input magnitudes."""
+    tables, status, bands = [], [], []
+    for path in paths:
+        tables.append(store.columns(path))
+        with store.reading(path) as handle:
+            magnitudes = handle.attrs["magnitude_columns"].split(",")
+            if "status" in handle:
+                status.append(handle["status"][:])
+                bands = handle.attrs["bands"].split(",")
+    table = {name: np.concatenate([t[name] for t in tables]) for name in tables[0]}
+    return table, np.concatenate(status) if status else None, bands, magnitudes
+
+
+def _prediction(path) -> dict:
+    return {**store.columns(path), **{k: v for k, v in store.attributes(path).items() if k in ("model", "seed")}}
+
+
+def _ledger(args, raw):
+    """(steps, lost rows) of every sample, from the archive's count to the catalog."""
+    import pandas
+
+    later = store.read_parquet(args.lost)
+    steps, lost = [], []
+    for meta, path, rejected, selected in zip(raw, args.raw, args.rejected, args.selected, strict=True):
+        sample = path.split("/")[-2]
+        rows, gone, kept = (len(store.read_parquet(p)) for p in (path, rejected, selected))
+        steps += [(sample, "query", meta["archive_count"], rows), (sample, "cut", rows, rows - gone)]
+        table = store.read_parquet(rejected)
+        lost.append(pandas.DataFrame({"object_id": table["object_id"], "row": table["row"], "sample": sample,
+                                      "step": "cut", "reason": table["cut"], "detail": table["value"]}))
+        for step in ("cutouts", "assign_splits"):
+            fell = int(((later["sample"] == sample) & (later["step"] == step)).sum())
+            steps.append((sample, step, kept, kept - fell))
+            kept -= fell
+    frame = pandas.DataFrame(steps, columns=["sample", "step", "rows_in", "rows_out"])
+    return frame, pandas.concat([*lost, later], ignore_index=True)

@@ -1,0 +1,117 @@
+"""report: one page about the run, self-contained."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from skyloom import store
+from skyloom.release import figures, report
+from skyloom.verbs import common
+
+
+def arguments(parser) -> None:
+    common.settings_argument(parser)
+    parser.add_argument("--catalog", required=True)
+    parser.add_argument("--cuts", nargs="+", required=True)
+    parser.add_argument("--ledger", required=True)
+    parser.add_argument("--lost", required=True)
+    parser.add_argument("--metrics", required=True)
+    parser.add_argument("--leaks", required=True)
+    parser.add_argument("--figures", required=True, help="folder of evaluate")
+    parser.add_argument("--stamps", default="", help="packed testing split with images")
+    parser.add_argument("--histories", nargs="+", required=True)
+    parser.add_argument("--out", required=True)
+
+
+def run(args) -> None:
+    """Write report.html from the run's result files."""
+    import pandas
+
+    catalog = store.read_parquet(args.catalog)
+    chain = pandas.read_csv(args.ledger)
+    sections = [("From archive to catalog", report.flow_chart(chain) + report.table(chain)), *_cuts(args.cuts)]
+    lost = store.read_parquet(args.lost).groupby(["sample", "step", "reason"]).size().rename("rows").reset_index()
+    sections.append(("Lost on the way", report.table(lost)))
+    with tempfile.TemporaryDirectory() as folder:
+        sections += _sample(catalog, Path(folder))
+        if args.stamps:
+            sections += _stamps(args.stamps, Path(folder))
+        sections += _training(args.histories, Path(folder))
+    sections += _evaluation(args)
+    sections.append(("Leaks between splits (pairs; all should be 0)", report.table(pandas.read_csv(args.leaks))))
+    title = f"skyloom: run {args.settings['run']}, {len(catalog)} objects"
+    note = f"Made on the {figures.NOTE}." if args.settings["archive"] == "embedded" else ""
+    store.write_text(args.out, report.page(title, note, sections))
+
+
+def _cuts(paths):
+    import pandas
+
+    return [(f"Cuts: {Path(path).parent.name}", report.table(pandas.read_csv(path, keep_default_na=False))) for path in paths]
+
+
+def _sample(catalog, folder):
+    """n(z), sky map, states."""
+    z = {"z_spec": catalog["z_spec"].to_numpy()}
+    z |= {name: catalog[name].to_numpy() for name in catalog if name.startswith("z_") and not name.endswith("_std")
+          and name not in ("z_spec", "z_spec_err")}
+    figures.redshift_histogram(z, folder / "nz.png")
+    text = report.figure(folder / "nz.png", "Redshift distribution of the catalog")
+    if np.isfinite(catalog["ra"]).any():
+        figures.sky_map(catalog["ra"].to_numpy(), catalog["dec"].to_numpy(), catalog["split"].to_numpy(), folder / "sky.png")
+        text += report.figure(folder / "sky.png", "Positions by split")
+    counts = catalog.groupby(["split", *[c for c in catalog if c.startswith("status_")]]).size().rename("objects")
+    return [("The sample", text + report.table(counts.reset_index()))]
+
+
+def _stamps(path, folder):
+    """Example stamps over redshift, and the morphology of one of them."""
+    with store.reading(path) as handle:
+        z, bands = handle["specz_redshift"][:], handle.attrs["bands"].split(",")
+        b = bands.index("i") if "i" in bands else 0
+        good = np.flatnonzero((handle["status"][:, b] == 0) & np.isfinite(z))
+        if not len(good):
+            return []
+        order = good[np.argsort(z[good])]
+        chosen = order[np.unique(np.linspace(0, len(order) - 1, 7).astype(int))]
+        images = [handle["image"][int(k), b] for k in chosen]
+        figures.stamps_over_redshift(images, z[chosen], folder / "stamps.png")
+        text = report.figure(folder / "stamps.png", f"{bands[b]} stamps over redshift, linear above, logarithmic below")
+        text += _overlay(handle, bands[b], b, good, folder)
+    return [("Stamps", text)]
+
+
+def _overlay(handle, band, b, good, folder) -> str:
+    """The largest well-measured galaxy with its ellipse."""
+    names = ("isophotal_area", "ellipticity", "sersic_index", "major_axis", "minor_axis", "pos_angle", "half_light_radius")
+    table = {name: handle[f"{band}_{name}"][:] for name in names}
+    whole = np.all([np.isfinite(table[name]) for name in names], axis=0)
+    whole &= handle[f"{band}_morphology_flags"][:] == 0
+    use = np.intersect1d(good, np.flatnonzero(whole))
+    if not len(use):
+        return ""
+    k = int(use[np.argmax(table["isophotal_area"][use])])
+    figures.morphology_overlay(handle["image"][k, b], {name: table[name][k] for name in names},
+                               f"object {handle['object_id'][k]}, {band}", folder / "overlay.png")
+    return report.figure(folder / "overlay.png", "Isophotal ellipse (1 and 3 times) and half-light radius")
+
+
+def _training(paths, folder):
+    histories = {f"{Path(p).parts[-3]} {Path(p).parts[-2]}": np.loadtxt(p, delimiter=",", skiprows=1, ndmin=2) for p in paths}
+    figures.losses(histories, folder / "losses.png")
+    return [("Training", report.figure(folder / "losses.png", "Loss over epochs; the weights of the lowest dashed point are kept"))]
+
+
+def _evaluation(args):
+    import pandas
+
+    frame = pandas.read_csv(args.metrics)
+    overall = frame[frame["z_min"].isna()].drop(columns=["z_min", "z_max", "subset", "split"])
+    text = report.table(overall)
+    for path in sorted(Path(args.figures).glob("*.png")):
+        caption = "Metrics in redshift bins" if path.stem == "binned" else f"{path.stem.removeprefix('z_')}: photo-z against spec-z"
+        text += report.figure(path, caption)
+    return [("Evaluation on the testing split", text)]

@@ -1,0 +1,118 @@
+"""train: one model and seed. Imports numpy, h5py, torch and safetensors only, so that any GPU box can run it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from skyloom import store, training
+from skyloom.canonical import digest
+from skyloom.dataset import read
+from skyloom.errors import InputError
+from skyloom.models import artefact, galaxiesml, registry, scaling
+from skyloom.verbs import common
+
+
+def arguments(parser) -> None:
+    common.settings_argument(parser)
+    parser.add_argument("--training", required=True)
+    parser.add_argument("--validation", required=True)
+    parser.add_argument("--state", required=True, help="folder of the training state, kept for a killed run")
+    parser.add_argument("--code", default="", help="fingerprint of the code, part of the state's key")
+    parser.add_argument("--shuffle-redshifts", action="store_true", help="a check: must ruin the score")
+    for name in ("weights", "card", "history"):
+        parser.add_argument(f"--{name}", required=True)
+
+
+def run(args) -> None:
+    """Train, early-stopped on the `select` half of validation; write weights, model.json, history.csv."""
+    settings = args.settings
+    options = registry.options(settings["model"], settings["options"])
+    data_hash = read.file_hash([args.training, args.validation])
+    training.prepare(settings["seed"], settings["threads"])
+    device = training.choose_device(settings["device"])
+    precision = training.choose_precision(settings["precision"], device)
+    train, select, card = _data(args, options)
+    model = registry.build(settings["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, options["size"])
+    with torch.no_grad():  # start at the mean redshift, where eq. (1) has a slope
+        model.head.bias.fill_(float(train.z.mean()))
+    key = digest({"settings": settings, "code": args.code, "data": data_hash, "device": device.type})
+    state = State(Path(args.state), settings["model"], settings["seed"], key)
+    history, best = training.fit(model, galaxiesml.loss, train, select, options, settings["seed"], device, precision,
+                                 state.load, state.save)
+    card |= common.provenance(settings, args.code) | {
+        "model": settings["model"], "seed": settings["seed"], "options": options, "parameters": registry.count(model),
+        "best_epoch": best, "epochs": len(history), "data_hash": data_hash, "device": device.type,
+        "precision": precision, "threads": settings["threads"], "torch": torch.__version__.split("+")[0]}
+    with store.replacing(args.weights) as temporary:
+        temporary.write_bytes(artefact.weights_bytes(model))
+    store.write_text(args.card, json.dumps(card, indent=1, sort_keys=True) + "\n")
+    lines = ["epoch,train_loss,select_loss"] + [f"{h['epoch']},{h['train_loss']:.8g},{h['select_loss']:.8g}" for h in history]
+    store.write_text(args.history, "\n".join(lines) + "\n")
+    state.forget_others()
+
+
+def _data(args, options):
+    """(training arrays, select arrays, the part of model.json that describes the inputs)."""
+    names = read.magnitude_columns(args.training)
+    splits = [read.Split(path, [*names, "specz_redshift"], options["uses_image"]) for path in (args.training, args.validation)]
+    train, held = splits
+    if train.n == 0:
+        raise InputError(f"{args.training} holds no objects; widen the query or the split")
+    table = scaling.fit_table({n: train.columns[n] for n in names}, options["scaling"], options["uses_image"])
+    card = {"table": table, "image": None, "bands": [], "inputs": names}
+    if options["uses_image"]:
+        if train.shape[-1] != options["size"]:
+            raise InputError(f"{args.training} holds stamps of {train.shape[-1]} px, the model wants {options['size']}")
+        card |= {"image": scaling.fit_image(train.ivar_sample(), options["scaling"]),
+                 "bands": train.attributes["bands"].split(","), "zero_point": float(train.attributes["zero_point"]),
+                 "pixel_scale": float(train.attributes["pixel_scale"])}
+    select = np.flatnonzero(held.columns["subset"] == "select")
+    if not len(select):
+        raise InputError(f"{args.validation} holds no object of subset `select`; the sample is too small")
+    out = [arrays(train, np.arange(train.n), card), arrays(held, select, card)]
+    if args.shuffle_redshifts:
+        out[0].z = out[0].z[torch.randperm(len(out[0].z), generator=torch.Generator().manual_seed(0))]
+    return *out, card
+
+
+def arrays(split: read.Split, rows: np.ndarray, card: dict) -> training.Arrays:
+    """Training arrays of some rows of a split, scaled as model.json says."""
+    table = scaling.table({n: split.columns[n][rows] for n in card["inputs"]}, card["table"])
+    z = torch.tensor(split.columns["specz_redshift"][rows], dtype=torch.float32)
+    images = None if card["image"] is None else lambda at: scaling.image(split.images(rows[at]), card["image"])
+    return training.Arrays(images, torch.from_numpy(table), z)
+
+
+class State:
+    """The training state of one model and seed in the cache, named by its key."""
+
+    def __init__(self, folder: Path, model: str, seed: int, key: str):
+        self.folder, self.stem, self.key = folder, f"{model}_seed{seed}_", key
+        self.path = folder / f"{self.stem}{key}.pt"
+
+    def load(self):
+        """The saved state, None without one; InputError if the file is foreign or unreadable."""
+        if not self.path.exists():
+            return None
+        try:
+            saved = torch.load(self.path, weights_only=True)
+        except Exception as error:  # torch raises whatever pickle and zip raise
+            raise InputError(f"the training state {self.path} is unreadable ({type(error).__name__}); "
+                             "delete it and rerun") from None
+        if saved.get("key") != self.key:
+            raise InputError(f"the training state {self.path} belongs to another configuration; delete it and rerun")
+        return saved["state"]
+
+    def save(self, state: dict) -> None:
+        with store.replacing(self.path) as temporary:
+            torch.save({"key": self.key, "state": {**state, "best": float(state["best"])}}, temporary)
+
+    def forget_others(self) -> None:
+        """Remove the states of earlier configurations of this model and seed."""
+        for path in self.folder.glob(f"{self.stem}*.pt"):
+            if path != self.path:
+                path.unlink()

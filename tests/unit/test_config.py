@@ -1,0 +1,60 @@
+"""Configuration: defaults, unknown keys, impossible values."""
+
+from pathlib import Path
+
+import pytest
+
+from skyloom import config
+from skyloom.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+LEAST = {"run": "x", "archive": "embedded"}
+
+
+def test_the_shipped_configs_are_valid():
+    assert config.load([ROOT / "config.yaml"])["run"] == "demo"
+    for recipe in (ROOT / "resources" / "recipes").glob("*.yaml"):
+        if recipe.stem not in ("table", "images"):
+            assert config.load([recipe])["run"] == recipe.stem
+
+
+def test_nested_defaults_are_filled():
+    whole = config.complete(LEAST)
+    assert whole["stamps"]["size"] == 127 and whole["services"]["hsc"]["streams"] == 2
+    assert whole["models"] == {"galaxiesml_nn": {"size": 64, "patience": 10, "scaling": "default", "augment": False}} \
+        or whole["models"] == {"galaxiesml_nn": {}}
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"querry": {}}, ["unknown key `querry`", "did you mean `query`"]),
+    ({"query": {"regoin": [1, 2, 3, 4]}}, ["`query.regoin`", "did you mean `region`"]),
+    ({"stamps": {"size": "big"}}, ["`stamps.size`", "'big'", "integer"]),
+    ({"stamps": {"size": 64}}, ["`stamps.packed`", "127"]),
+    ({"archive": "tape"}, ["`archive`", "'tape'", "embedded"]),
+    ({"split": {"fractions": [0.5, 0.2, 0.2]}}, ["`split.fractions`", "add up to 1"]),
+    ({"query": {"region": [1, 2, 3, 2]}}, ["`query.region`"]),
+    ({"cuts": {"z_min": 5}}, ["`cuts.z_min`"]),
+    ({"models": {"galaxyml": {}}}, ["galaxyml"]),
+    ({"archive": "local"}, ["`local.tables.training`"]),
+    ({"services": {"hsc": {"streams": 5}}}, ["`services.hsc.streams`"]),
+])
+def test_bad_values_get_one_sentence(change, words):
+    with pytest.raises(InputError) as error:
+        config.complete(config.merge(LEAST, change))
+    text = str(error.value)
+    assert all(word in text for word in words), text
+    assert "\n" not in text
+
+
+def test_files_merge_deeply(tmp_path):
+    (tmp_path / "a.yaml").write_text("run: a\narchive: embedded\nquery: {limit: 3, release: pdr2}\n")
+    (tmp_path / "b.yaml").write_text("query: {limit: 4}\n")
+    whole = config.load([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+    assert whole["query"]["limit"] == 4 and whole["query"]["release"] == "pdr2"
+
+
+def test_unreadable_files_are_named(tmp_path):
+    (tmp_path / "bad.yaml").write_text("run: [")
+    for name in ("bad.yaml", "absent.yaml"):
+        with pytest.raises(InputError, match=name):
+            config.load([tmp_path / name])

@@ -1,0 +1,49 @@
+"""Fingerprints: what changes them and what doesn't."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skyloom import fingerprint
+
+ROOT = Path(__file__).resolve().parents[2]
+ALL = "import json; from skyloom.fingerprint import fingerprint; from skyloom.__main__ import VERBS;" \
+      "print(json.dumps({v: fingerprint(v) for v in VERBS}))"
+
+
+def test_modules_are_found_through_imports():
+    found = fingerprint.modules("measure")
+    assert {"skyloom.verbs.measure", "skyloom.measure.sersic", "skyloom.profiles", "skyloom.store"} <= set(found)
+    assert not any(m.startswith("skyloom.sky") for m in fingerprint.modules("download-cutouts"))
+
+
+@pytest.fixture()
+def edited(tmp_path):
+    """All fingerprints of a copy of the package after an edit function."""
+    import json
+
+    def run(name, edit):
+        folder = tmp_path / "src"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(ROOT / "src", folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        path = folder / "skyloom" / name
+        path.write_text(edit(path.read_text()))
+        out = subprocess.run([sys.executable, "-c", ALL], env={"PYTHONPATH": str(folder)}, text=True,
+                             capture_output=True, check=True)
+        return json.loads(out.stdout)
+
+    return run
+
+
+def test_a_comment_or_docstring_changes_nothing_and_a_formula_only_its_verbs(edited):
+    before = edited("measure/sources.py", lambda text: text)
+    comment = edited("measure/sources.py", lambda text: text.replace("PETRO_LIMIT,", "# a comment\nPETRO_LIMIT,", 1)
+                     .replace('"""SExtractor\'s measurements', '"""Other words: measurements'))
+    assert comment == before
+    formula = edited("measure/sources.py", lambda text: text.replace("1 - b / a", "1 - b * b / a"))
+    changed = {verb for verb in before if formula[verb] != before[verb]}
+    assert "measure" in changed
+    assert not changed & {"query", "cut", "plan-shards", "download-cutouts", "train", "predict", "assign-splits", "pack"}

@@ -1,0 +1,55 @@
+rule build_catalog:
+    """Catalog, ledger and lost objects."""
+    input:
+        data=[f"{dataset_name(s, min(SIZES))}.hdf5" for s in SPLITS],
+        predictions=predictions,
+        raw=expand(f"{RESULTS}/{{sample}}/raw.parquet", sample=SAMPLES),
+        rejected=expand(f"{RESULTS}/{{sample}}/rejected.parquet", sample=SAMPLES),
+        selected=expand(f"{RESULTS}/{{sample}}/selected.parquet", sample=SAMPLES),
+        lost=f"{RESULTS}/dataset/lost.parquet",
+    output:
+        parquet=f"{RESULTS}/catalog/photoz_catalog.parquet",
+        fits=f"{RESULTS}/catalog/photoz_catalog.fits",
+        ledger=report(f"{RESULTS}/ledger.csv", category="Sample"),
+        lost=f"{RESULTS}/lost.parquet",
+    log:
+        f"logs/{RUN}/build_catalog.log",
+    resources:
+        mem_mb=1500,
+    conda:
+        "../../envs/core.yaml"
+    params:
+        settings=settings(config_hash=science_hash()),
+        code=fingerprint("build-catalog"),
+        service=SERVICE,
+    shell:
+        "{PYTHON} -m skyloom build-catalog --settings {params.settings:q} --data {input.data:q} "
+        "--predictions {input.predictions:q} --raw {input.raw:q} --rejected {input.rejected:q} "
+        "--selected {input.selected:q} --lost {input.lost:q} --service {params.service} --parquet {output.parquet:q} "
+        "--fits {output.fits:q} --ledger {output.ledger:q} --all-lost {output.lost:q} 2> {log}"
+
+
+rule evaluate:
+    """Metrics with intervals on the testing split."""
+    input:
+        catalog=f"{RESULTS}/catalog/photoz_catalog.parquet",
+        predictions=predictions,
+    output:
+        metrics=report(f"{RESULTS}/evaluation/metrics.csv", category="Evaluation"),
+        figures=report(
+            expand(f"{RESULTS}/evaluation/{{figure}}.png", figure=["binned"] + [f"z_{m}" for m in MODELS]),
+            category="Evaluation",
+        ),
+    log:
+        f"logs/{RUN}/evaluate.log",
+    resources:
+        mem_mb=1500,
+    conda:
+        "../../envs/core.yaml"
+    params:
+        settings=settings("evaluation", seed=config["seed"], archive=config["archive"]),
+        code=fingerprint("evaluate"),
+        figures=f"{RESULTS}/evaluation",
+    shell:
+        "{PYTHON} -m skyloom evaluate --settings {params.settings:q} --catalog {input.catalog:q} "
+        "--predictions {input.predictions:q} --metrics {output.metrics:q} --figures {params.figures:q} 2> {log}"

@@ -1,0 +1,29 @@
+rule report:
+    """One self-contained page about the run."""
+    input:
+        catalog=f"{RESULTS}/catalog/photoz_catalog.parquet",
+        cuts=expand(f"{RESULTS}/{{sample}}/cuts.csv", sample=SAMPLES),
+        ledger=f"{RESULTS}/ledger.csv",
+        lost=f"{RESULTS}/lost.parquet",
+        metrics=f"{RESULTS}/evaluation/metrics.csv",
+        figures=rules.evaluate.output.figures,
+        leaks=f"{RESULTS}/dataset/leaks.csv",
+        stamps=[f"{dataset_name('testing', max(SIZES))}.hdf5"] if IMAGES else [],
+        histories=expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/history.csv", model=MODELS, seed=SEEDS),
+    output:
+        html=f"{RESULTS}/report.html",
+    log:
+        f"logs/{RUN}/report.log",
+    resources:
+        mem_mb=1500,
+    conda:
+        "../../envs/core.yaml"
+    params:
+        settings=settings(archive=config["archive"]),
+        code=fingerprint("report"),
+        figures=f"{RESULTS}/evaluation",
+        stamps=lambda wildcards, input: f"--stamps {input.stamps}" if input.stamps else "",
+    shell:
+        "{PYTHON} -m skyloom report --settings {params.settings:q} --catalog {input.catalog:q} --cuts {input.cuts:q} "
+        "--ledger {input.ledger:q} --lost {input.lost:q} --metrics {input.metrics:q} --leaks {input.leaks:q} "
+        "--figures {params.figures:q} {params.stamps} --histories {input.histories:q} --out {output.html:q} 2> {log}"

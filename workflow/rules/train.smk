@@ -1,0 +1,52 @@
+rule train:
+    """One model and seed; its state lies in cache/, so that a killed training goes on where it was."""
+    input:
+        training=model_data(["training"]),
+        validation=model_data(["validation"]),
+    output:
+        weights=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.safetensors",
+        card=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json",
+        history=f"{RESULTS}/models/{{model}}/seed{{seed}}/history.csv",
+    log:
+        f"logs/{RUN}/train/{{model}}_seed{{seed}}.log",
+    benchmark:
+        f"logs/{RUN}/train/{{model}}_seed{{seed}}.benchmark.tsv"
+    threads: config["train"]["threads"]
+    resources:
+        mem_mb=4000,
+        gpu=1,
+    conda:
+        "../../envs/train.yaml"
+    params:
+        settings=model_settings,
+        code=fingerprint("train"),
+        state=f"{CACHE}/train",
+    shell:
+        "{PYTHON} -m skyloom train --settings {params.settings:q} --training {input.training:q} "
+        "--validation {input.validation:q} --state {params.state:q} --code {params.code} "
+        "--weights {output.weights:q} --card {output.card:q} --history {output.history:q} 2> {log}"
+
+
+rule predict:
+    """z of every object of every split."""
+    input:
+        weights=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.safetensors",
+        card=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json",
+        data=model_data(SPLITS),
+    output:
+        predictions=f"{RESULTS}/models/{{model}}/seed{{seed}}/predictions.h5",
+    log:
+        f"logs/{RUN}/predict/{{model}}_seed{{seed}}.log",
+    threads: config["train"]["threads"]
+    resources:
+        mem_mb=3000,
+        gpu=1,
+    conda:
+        "../../envs/train.yaml"
+    params:
+        settings=canonical({"run": RUN, "device": config["train"]["device"]}),
+        code=fingerprint("predict"),
+        folder=f"{RESULTS}/models/{{model}}/seed{{seed}}",
+    shell:
+        "{PYTHON} -m skyloom predict --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
+        "--out {output.predictions:q} 2> {log}"
