@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import os
 from pathlib import Path
 
 import yaml
@@ -61,6 +62,7 @@ def complete(config: dict) -> dict:
     errors = sorted(jsonschema.Draft202012Validator(known).iter_errors(config), key=lambda e: list(map(str, e.path)))
     if errors:
         raise InputError(_sentence(errors[0]))
+    _expand(config)
     _across(config)
     return config
 
@@ -115,6 +117,20 @@ def _sentence(error) -> str:
     if error.validator == "required":
         return f"`{place}` lacks a key: {error.message}; add it"
     return f"`{place}`: {error.message}; change the value"
+
+
+def _expand(config: dict) -> None:
+    """Replace $VARIABLES in the paths of local files; InputError for one that is not set."""
+    def expanded(value: str, place: str) -> str:
+        text = os.path.expandvars(value)
+        if "$" in text:
+            raise InputError(f"`{place}` is {value!r}, but that environment variable is not set; set it")
+        return text
+
+    local = config["local"]
+    local["images"] = expanded(local["images"], "local.images")
+    local["tables"] = {name: expanded(path, f"local.tables.{name}") for name, path in local["tables"].items()}
+    config["targets"]["table"] = expanded(config["targets"]["table"], "targets.table")
 
 
 def _across(config: dict) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skyloom import flux, wcs
-from skyloom.archives import hsc_das, replies
+from skyloom.archives import hsc_das, local, replies
 from skyloom.archives.http import Client
 from skyloom.errors import InputError, Refused, ReplyError, ServiceError
 
@@ -124,6 +124,11 @@ def cut_stamp(plane: hsc_das.Plane, ra: float, dec: float, size: int, max_masked
     unusable = plane.bad | (ivar == 0)
     mask = plane.mask.astype(np.uint32) | np.where(unusable, UNUSABLE, np.uint32(0))
     ivar[unusable] = 0
+    return window_stamp(image, ivar, mask, x, y, plane.zero_point, size, max_masked, pad)
+
+
+def window_stamp(image, ivar, mask, x, y, zero_point, size: int, max_masked: float, pad: bool) -> Stamp:
+    """The stamp around pixel (x, y) of calibrated planes; status as for `cut_stamp`."""
     if pad:
         image, ivar, mask, x, y = _padded(image, ivar, mask, x, y, size)
     try:
@@ -132,7 +137,7 @@ def cut_stamp(plane: hsc_das.Plane, ra: float, dec: float, size: int, max_masked
         status = "too_small" if error.cause == "too_small" else "failed"
         return blank(size, status, str(error))
     middle = (size - 1) / 2
-    out = Stamp(image[window], ivar[window], mask[window], "ok", "", plane.zero_point,
+    out = Stamp(image[window], ivar[window], mask[window], "ok", "", zero_point,
                 (x - window[1].start - middle, y - window[0].start - middle))
     fraction = masked_fraction(out.mask)
     if fraction > max_masked:
@@ -152,6 +157,17 @@ def _padded(image, ivar, mask, x, y, size):
     """The planes with a border of unusable pixels wide enough for any window around (x, y)."""
     grown = [np.pad(a, size, constant_values=v) for a, v in ((image, 0), (ivar, 0), (mask, UNUSABLE))]
     return (*grown, x + size, y + size)
+
+
+def stamp_of_file(row, scale: float, size: int, max_masked: float, pad: bool) -> tuple[Stamp, np.ndarray | None]:
+    """(stamp, PSF kernel or None) of a manifest row; a file that can't be used gives status `failed` with the cause."""
+    try:
+        found = local.read_image(row, scale)
+    except ReplyError as error:
+        return blank(size, "failed", str(error)), None
+    image, ivar, unusable = local.calibrated(found)
+    mask = np.where(unusable, UNUSABLE, np.uint32(0))
+    return window_stamp(image, ivar, mask, found.x, found.y, found.zero_point, size, max_masked, pad), found.psf
 
 
 def stamp_of_reply(reply, ra, dec, size: int, max_masked: float, pad: bool, dead: str = "") -> Stamp:

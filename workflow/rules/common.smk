@@ -30,8 +30,10 @@ RUN = config["run"]
 RESULTS = f"results/{RUN}"
 CACHE = f"cache/{RUN}"
 PYTHON = shlex.quote(sys.executable)
-SAMPLES = ["specz"] + (["targets"] if config["targets"]["kind"] != "none" else [])
-SPLITS = ["training", "validation", "testing"] + (["target"] if len(SAMPLES) > 1 else [])
+# Local images without a table have no redshifts: they are targets, up to the dataset.
+LABELLED = config["archive"] != "local" or "training" in config["local"]["tables"]
+SAMPLES = (["specz"] if LABELLED else []) + (["targets"] if config["targets"]["kind"] != "none" or not LABELLED else [])
+SPLITS = (["training", "validation", "testing"] if LABELLED else []) + (["target"] if "targets" in SAMPLES else [])
 IMAGES = config["archive"] != "local" or bool(config["local"]["images"])
 SERVICE = "local" if config["archive"] == "local" else "hsc"
 MODELS = sorted(config["models"])
@@ -91,7 +93,19 @@ def morphology_files(wildcards=None):
     return expand(f"{RESULTS}/morphology/{{shard}}.parquet", shard=shards()) if IMAGES else []
 
 
-NBANDS = 5
+
+
+def count_bands():
+    """Bands of the stamps: five of HSC, or those that the manifest of local images names."""
+    if config["archive"] != "local" or not config["local"]["images"]:
+        return 5
+    import csv
+
+    with open(config["local"]["images"]) as handle:
+        return len({row.get("band") for row in csv.DictReader(handle, skipinitialspace=True)})
+
+
+NBANDS = count_bands()
 
 
 PACK_SIZE = "_{size}" if IMAGES else ""

@@ -3,12 +3,13 @@ rule download_cutouts:
     localrule: True
     input:
         members=f"{RESULTS}/shards/{{shard}}.parquet",
+        manifest=[config["local"]["images"]] if SERVICE == "local" and IMAGES else [],
     output:
-        cutouts=f"{RESULTS}/cutouts/hsc/{{shard}}.h5",
+        cutouts=f"{RESULTS}/cutouts/{SERVICE}/{{shard}}.h5",
     log:
-        f"logs/{RUN}/download_cutouts/hsc/{{shard}}.log",
+        f"logs/{RUN}/download_cutouts/{{shard}}.log",
     benchmark:
-        f"logs/{RUN}/download_cutouts/hsc/{{shard}}.benchmark.tsv"
+        f"logs/{RUN}/download_cutouts/{{shard}}.benchmark.tsv"
     retries: 1
     resources:
         mem_mb=700,
@@ -17,9 +18,11 @@ rule download_cutouts:
     conda:
         "../../envs/core.yaml"
     params:
-        settings=settings("stamps", rerun=config["query"]["rerun"], identity=archive_identity()),
+        settings=stamp_settings(),
         code=fingerprint("download-cutouts"),
-        cache=lambda wildcards: f"{CACHE}/hsc/{wildcards.shard}.sqlite",
+        source=lambda wildcards, input: (
+            f"--manifest {input.manifest}" if input.manifest else f"--cache {CACHE}/hsc/{wildcards.shard}.sqlite"
+        ),
     shell:
         "{PYTHON} -m skyloom download-cutouts {input.members:q} --settings {params.settings:q} "
-        "--cache {params.cache:q} --rpm {resources.rpm} --out {output.cutouts:q} 2> {log}"
+        "{params.source} --rpm {resources.rpm} --out {output.cutouts:q} 2> {log}"

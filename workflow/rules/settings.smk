@@ -51,7 +51,10 @@ def query_settings(wildcards):
     own = config["query"] if wildcards.sample == "specz" else {**config["query"], **config["targets"]}
     if config["archive"] == "local":
         local = config["local"]
-        parts = list(local["tables"]) if wildcards.sample == "specz" else ["target"]
+        if wildcards.sample == "specz":
+            parts = list(local["tables"])
+        else:
+            parts = ["target"] if config["targets"]["table"] else ["manifest"]
         return canonical(
             {"archive": "local", "run": RUN, "release": "local", "parts": parts, "columns": local["columns"]}
         )
@@ -70,9 +73,16 @@ def query_tables(wildcards):
     if config["archive"] != "local":
         return []
     if wildcards.sample == "targets":
-        return config["targets"]["table"]
-    if config["local"]["images"]:
-        return config["local"]["images"]
+        return config["targets"]["table"] or config["local"]["images"]
+    return [str(path).split(":")[0] for path in config["local"]["tables"].values()]
+
+
+def query_arguments(wildcards):
+    """The local tables as they are named in the config, group and all."""
+    if config["archive"] != "local":
+        return []
+    if wildcards.sample == "targets":
+        return [config["targets"]["table"] or config["local"]["images"]]
     return list(config["local"]["tables"].values())
 
 
@@ -88,7 +98,13 @@ def cut_settings(wildcards):
 
 def known_sample(wildcards):
     """The sample whose objects a target may not be."""
-    return f"{RESULTS}/specz/selected.parquet" if wildcards.sample == "targets" else []
+    return f"{RESULTS}/specz/selected.parquet" if wildcards.sample == "targets" and LABELLED else []
+
+
+def stamp_settings():
+    """What the stamps depend on besides their members."""
+    own = {"pixel_scale": config["local"]["pixel_scale"]} if config["archive"] == "local" else {}
+    return settings("stamps", rerun=config["query"]["rerun"], identity=archive_identity(), **own)
 
 
 def split_settings():

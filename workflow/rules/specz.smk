@@ -19,8 +19,9 @@ rule query:
         settings=query_settings,
         code=fingerprint("query"),
         template=lambda wildcards, input: f"--template {input.template}" if input.template else "",
+        tables=query_arguments,
     shell:
-        "{PYTHON} -m skyloom query --settings {params.settings:q} {params.template} --tables {input.tables:q} "
+        "{PYTHON} -m skyloom query --settings {params.settings:q} {params.template} --tables {params.tables:q} "
         "--rpm {resources.rpm} --out {output.raw:q} 2> {log}"
 
 

@@ -66,3 +66,9 @@ class Replies:
     def get(self, request: str) -> tuple[str, str, str, bytes | None] | None:
         """(state, cause, sha256, body) of a request, None if it was never answered."""
         return self.db.execute("SELECT state, cause, sha256, body FROM replies WHERE request = ?", (request,)).fetchone()
+
+
+def file_digest(path) -> str:
+    """sha256 of a file's bytes, empty for a missing file."""
+    path = Path(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -45,9 +45,15 @@ def _archive(args):
 
 
 def _local(args):
-    from skyloom.archives import tables
+    """Rows of the local tables; of the manifest of images where there are no tables."""
+    from skyloom.archives import local, tables
 
-    frames = [tables.read(path, args.settings["columns"], part)
-              for path, part in zip(args.tables, args.settings["parts"], strict=True)]
-    frame = tables.together(frames)
+    columns, parts = args.settings["columns"], args.settings["parts"]
+    if parts == ["manifest"]:
+        manifest = local.read_manifest(args.tables[0])
+        keep = [c for c in ("object_id", "source_id", "ra", "dec") if c in manifest]
+        frame = manifest[keep].drop_duplicates("object_id").reset_index(drop=True)
+    else:
+        frames = [tables.read(path, columns, part) for path, part in zip(args.tables, parts, strict=True)]
+        frame = tables.together(frames)
     return frame, len(frame), " ".join(args.tables)
