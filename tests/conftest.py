@@ -56,13 +56,27 @@ def workplace(folder: Path) -> Path:
         else:
             shutil.copy(source, folder / name)
     shutil.copy(ROOT / "tests" / "workflow" / "config.yaml", folder / "config.yaml")
-    (folder / "resources" / "shards" / "tiny.tsv").write_text("shard\ns8_436104\ns8_436105\ns7_109027\n")
+    plan_of(folder)
     return folder
+
+
+def plan_of(folder: Path) -> None:
+    """Ship a plan for the workplace's config, as the recipes do."""
+    from skyloom import config
+    from skyloom.sample import shards
+    from skyloom.verbs.plan import from_region
+
+    whole = config.load([folder / "config.yaml"])
+    path = folder / "resources" / "shards" / f"{whole['run']}.tsv"
+    path.write_text(shards.write_plan(from_region(whole)))
 
 
 def snakemake(folder: Path, *arguments, timeout: float = 600) -> subprocess.CompletedProcess:
     """Run snakemake in a workplace with the package of that workplace."""
-    env = environment() | {"PYTHONPATH": str(folder / "src")}
+    trace = folder / "trace"
+    trace.mkdir(exist_ok=True)
+    env = environment() | {"PYTHONPATH": f"{folder / 'src'}{os.pathsep}{ROOT / 'tests' / 'tracing'}",
+                           "SKYLOOM_TEST_TRACE": str(trace)}
     return subprocess.run([sys.executable, "-m", "snakemake", *arguments], cwd=folder, env=env, text=True,
                           capture_output=True, timeout=timeout, check=False)
 
