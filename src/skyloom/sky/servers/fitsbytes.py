@@ -15,7 +15,7 @@ def card(key: str, value) -> bytes:
     elif isinstance(value, int):
         text = f"{value:>20}"
     elif isinstance(value, float):
-        text = f"{value!r:>20}"
+        text = f"{repr(value).upper():>20}"
     else:
         text = f"'{value:<8}'"
     return f"{key:<8}= {text}".ljust(80).encode("ascii")

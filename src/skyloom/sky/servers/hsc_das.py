@@ -113,6 +113,8 @@ class Das:
     def _checked(self, row: dict, endpoint: str) -> dict:
         try:
             band = re.fullmatch(r"HSC-([GRIZY])2?", row["filter"])
+            for name in ("sw", "sh"):
+                angle(row.get(name, "10arcsec"))
             row = {**row, "ra": angle(row["ra"]) % 360, "dec": angle(row["dec"]), "band": band and band[1].lower()}
         except (KeyError, ValueError) as error:
             raise BadList(f"bad row: {error}") from None
@@ -169,10 +171,12 @@ def _spoil(data: bytes, fault: dict | None) -> bytes:
     if kind == "corrupt_fits":
         return b"\xff" * 512 + data[512:]
     if kind == "wrong_scale":
-        text = f"{hsc.SCALE / 3600!r}".encode()
-        wrong = f"{2 * hsc.SCALE / 3600!r}".encode().ljust(len(text))[:len(text)]
+        text = repr(hsc.SCALE / 3600).upper().encode()
+        wrong = repr(2 * hsc.SCALE / 3600).upper().encode().ljust(len(text))[:len(text)]
         return data.replace(text, wrong)
     if kind == "all_nan":
         head = data.index(b"XTENSION") + fitsbytes.BLOCK
-        return data[:head] + b"\x7f\xc0\x00\x00" * ((len(data) - head) // 4)
+        after = data.find(b"XTENSION", head)
+        after = len(data) if after < 0 else after
+        return data[:head] + b"\x7f\xc0\x00\x00" * ((after - head) // 4) + data[after:]
     return data
