@@ -17,12 +17,15 @@ include: "workflow/rules/report.smk"
 report: "workflow/report/workflow.rst"
 
 
+# Archives are asked from the submitting host: compute nodes often have no way out.
 localrules:
     all,
     plan,
     cutouts,
     dataset,
     catalog,
+    query,
+    download_cutouts,
 
 
 rule all:

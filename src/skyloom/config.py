@@ -137,7 +137,7 @@ def _across(config: dict) -> None:
     """Checks that need more than one key."""
     query, split, stamps = config["query"], config["split"], config["stamps"]
     region = query["region"]
-    if region is not None and not (region[2] < region[3] and -90 <= region[2] and region[3] <= 90):
+    if region is not None and not (region[2] < region[3] and region[2] >= -90 and region[3] <= 90):
         raise InputError(f"`query.region` is {region}; it must be [ra_min, ra_max, dec_min, dec_max] in degrees")
     if abs(sum(split["fractions"]) - 1) > 1e-9:
         raise InputError(f"`split.fractions` is {split['fractions']}; the three must add up to 1")

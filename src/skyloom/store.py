@@ -92,11 +92,10 @@ def reading(path):
 @contextlib.contextmanager
 def writing(path, meta: dict | None = None):
     """A new h5py.File under a temporary name, its attributes set from `meta`, renamed at the end."""
-    with replacing(path) as temporary:
-        with h5py.File(temporary, "w", libver="v110", track_order=False) as handle:
-            for key, value in sorted((meta or {}).items()):
-                handle.attrs[key] = value
-            yield handle
+    with replacing(path) as temporary, h5py.File(temporary, "w", libver="v110", track_order=False) as handle:
+        for key, value in sorted((meta or {}).items()):
+            handle.attrs[key] = value
+        yield handle
 
 
 def create(handle, name: str, shape, dtype, compress: bool = False, fill=None):

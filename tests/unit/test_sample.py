@@ -127,7 +127,8 @@ def test_the_random_split_has_exact_fractions_and_halves_are_halves():
 
 
 def test_the_ledger_refuses_what_does_not_add_up():
-    steps = pandas.DataFrame([("specz", "query", 5, 5), ("specz", "cut", 5, 4)], columns=["sample", "step", "rows_in", "rows_out"])
+    steps = pandas.DataFrame([("specz", "query", 5, 5), ("specz", "cut", 5, 4)],
+                             columns=["sample", "step", "rows_in", "rows_out"])
     lost = pandas.DataFrame([(1, 0, "specz", "cut", "redshift_range", "5")], columns=ledger.LOST_COLUMNS)
     assert ledger.build_ledger(steps, lost)["rows_lost"].tolist() == [0, 1]
     with pytest.raises(SkyloomError, match="lost 1 rows, but lost.parquet names 0"):

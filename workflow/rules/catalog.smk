@@ -14,16 +14,16 @@ rule build_catalog:
         lost=f"{RESULTS}/lost.parquet",
     log:
         f"logs/{RUN}/build_catalog.log",
-    resources:
-        mem_mb=1500,
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=1500,
     params:
         settings=settings(config_hash=science_hash()),
         code=fingerprint("build-catalog"),
         service=SERVICE,
     shell:
-        "{PYTHON} -m skyloom build-catalog --settings {params.settings:q} --data {input.data:q} "
+        "python -m skyloom build-catalog --settings {params.settings:q} --data {input.data:q} "
         "--predictions {input.predictions:q} --raw {input.raw:q} --rejected {input.rejected:q} "
         "--selected {input.selected:q} --lost {input.lost:q} --service {params.service} --parquet {output.parquet:q} "
         "--fits {output.fits:q} --ledger {output.ledger:q} --all-lost {output.lost:q} 2> {log}"
@@ -42,14 +42,14 @@ rule evaluate:
         ),
     log:
         f"logs/{RUN}/evaluate.log",
-    resources:
-        mem_mb=1500,
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=1500,
     params:
         settings=settings("evaluation", seed=config["seed"], archive=config["archive"]),
         code=fingerprint("evaluate"),
-        figures=f"{RESULTS}/evaluation",
+        figures=lambda wildcards, output: os.path.dirname(output.metrics),
     shell:
-        "{PYTHON} -m skyloom evaluate --settings {params.settings:q} --catalog {input.catalog:q} "
+        "python -m skyloom evaluate --settings {params.settings:q} --catalog {input.catalog:q} "
         "--predictions {input.predictions:q} --metrics {output.metrics:q} --figures {params.figures:q} 2> {log}"

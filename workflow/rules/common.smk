@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -29,33 +28,34 @@ except InputError as error:
 RUN = config["run"]
 RESULTS = f"results/{RUN}"
 CACHE = f"cache/{RUN}"
-PYTHON = shlex.quote(sys.executable)
 # Local images without a table have no redshifts: they are targets, up to the dataset.
 LABELLED = config["archive"] != "local" or "training" in config["local"]["tables"]
-SAMPLES = (["specz"] if LABELLED else []) + (["targets"] if config["targets"]["kind"] != "none" or not LABELLED else [])
-SPLITS = (["training", "validation", "testing"] if LABELLED else []) + (["target"] if "targets" in SAMPLES else [])
+SAMPLES = (["specz"] if LABELLED else []) + (
+    ["targets"] if config["targets"]["kind"] != "none" or not LABELLED else []
+)
+SPLITS = (["training", "validation", "testing"] if LABELLED else []) + (
+    ["target"] if "targets" in SAMPLES else []
+)
 IMAGES = config["archive"] != "local" or bool(config["local"]["images"])
 SERVICE = "local" if config["archive"] == "local" else "hsc"
 MODELS = sorted(config["models"])
 SEEDS = config["train"]["seeds"]
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
 
-# Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.
-os.environ["SKYLOOM_SERVICES"] = json.dumps(
-    {"archive": config["archive"], "embedded": config["embedded"]}
-    | {name: dict(block) for name, block in config["services"].items()}
-)
-os.environ["SKYLOOM_JOBS_LOCK"] = os.path.abspath(f"{RESULTS}/.jobs.lock")
 LIVE = {
     "sql_url": "https://hsc-release.mtk.nao.ac.jp/datasearch/api/catalog_jobs/",
     "cutout_url": "https://hsc-release.mtk.nao.ac.jp/das_cutout/pdr2/cgi-bin/cutout",
     "psf_url": "https://hsc-release.mtk.nao.ac.jp/psf/pdr2/cgi/getpsf",
 }
+services = {name: dict(block) for name, block in config["services"].items()}
 if config["archive"] == "live":
-    services = json.loads(os.environ["SKYLOOM_SERVICES"])
     services["hsc"] |= {key: services["hsc"][key] or url for key, url in LIVE.items()}
-    os.environ["SKYLOOM_SERVICES"] = json.dumps(services)
 
+# Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.
+os.environ.update(
+    SKYLOOM_SERVICES=json.dumps(services | {"archive": config["archive"], "embedded": config["embedded"]}),
+    SKYLOOM_JOBS_LOCK=os.path.abspath(f"{RESULTS}/.jobs.lock"),
+)
 
 PLAN = Path(f"{RESULTS}/shards/plan.tsv")
 SHIPPED = Path(f"resources/shards/{RUN}.tsv")
@@ -91,8 +91,6 @@ def cutout_files(wildcards=None):
 
 def morphology_files(wildcards=None):
     return expand(f"{RESULTS}/morphology/{{shard}}.parquet", shard=shards()) if IMAGES else []
-
-
 
 
 def count_bands():

@@ -1,6 +1,5 @@
 rule download_cutouts:
     """The stamps of one shard; raw replies stay in cache/, which Snakemake neither declares nor deletes."""
-    localrule: True
     input:
         members=f"{RESULTS}/shards/{{shard}}.parquet",
         manifest=[config["local"]["images"]] if SERVICE == "local" and IMAGES else [],
@@ -11,18 +10,20 @@ rule download_cutouts:
     benchmark:
         f"logs/{RUN}/download_cutouts/{{shard}}.benchmark.tsv"
     retries: 1
+    conda:
+        "../../envs/core.yaml"
     resources:
         mem_mb=700,
         hsc_slots=1,
         rpm=hsc_rpm,
-    conda:
-        "../../envs/core.yaml"
     params:
         settings=stamp_settings(),
         code=fingerprint("download-cutouts"),
         source=lambda wildcards, input: (
-            f"--manifest {input.manifest}" if input.manifest else f"--cache {CACHE}/hsc/{wildcards.shard}.sqlite"
+            f"--manifest {input.manifest}"
+            if input.manifest
+            else f"--cache {CACHE}/hsc/{wildcards.shard}.sqlite"
         ),
     shell:
-        "{PYTHON} -m skyloom download-cutouts {input.members:q} --settings {params.settings:q} "
+        "python -m skyloom download-cutouts {input.members:q} --settings {params.settings:q} "
         "{params.source} --rpm {resources.rpm} --out {output.cutouts:q} 2> {log}"

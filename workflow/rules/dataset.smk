@@ -9,15 +9,15 @@ rule assign_splits:
         leaks=f"{RESULTS}/dataset/leaks.csv",
     log:
         f"logs/{RUN}/assign_splits.log",
-    resources:
-        mem_mb=1500,
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=1500,
     params:
         settings=split_settings(),
         code=fingerprint("assign-splits"),
     shell:
-        "{PYTHON} -m skyloom assign-splits --settings {params.settings:q} --members {input.members:q} "
+        "python -m skyloom assign-splits --settings {params.settings:q} --members {input.members:q} "
         "--cutouts {input.cutouts:q} --splits {output.splits:q} --lost {output.lost:q} --leaks {output.leaks:q} 2> {log}"
 
 
@@ -33,15 +33,15 @@ rule pack:
         csv=dataset_name("{split}", "{size}") + ".csv",
     log:
         f"logs/{RUN}/pack/{{split}}{PACK_SIZE}.log",
-    resources:
-        mem_mb=1000,
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
     params:
         settings=split_settings(),
         code=fingerprint("pack"),
         size=lambda wildcards: wildcards.get("size", 0),
     shell:
-        "{PYTHON} -m skyloom pack --settings {params.settings:q} --splits {input.splits:q} --members {input.members:q} "
+        "python -m skyloom pack --settings {params.settings:q} --splits {input.splits:q} --members {input.members:q} "
         "--cutouts {input.cutouts:q} --morphology {input.morphology:q} --split {wildcards.split} --size {params.size} "
         "--hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log}"

@@ -9,13 +9,13 @@ rule measure:
         f"logs/{RUN}/measure/{{shard}}.log",
     benchmark:
         f"logs/{RUN}/measure/{{shard}}.benchmark.tsv"
-    resources:
-        mem_mb=700,
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=700,
     params:
         settings=settings("morphology"),
         code=fingerprint("measure"),
     shell:
-        "{PYTHON} -m skyloom measure {input.cutouts:q} --settings {params.settings:q} --kernel {input.kernel:q} "
+        "python -m skyloom measure {input.cutouts:q} --settings {params.settings:q} --kernel {input.kernel:q} "
         "--out {output.morphology:q} 2> {log}"

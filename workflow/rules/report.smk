@@ -14,16 +14,16 @@ rule report:
         html=f"{RESULTS}/report.html",
     log:
         f"logs/{RUN}/report.log",
-    resources:
-        mem_mb=1500,
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=1500,
     params:
         settings=settings(archive=config["archive"]),
         code=fingerprint("report"),
-        figures=f"{RESULTS}/evaluation",
+        figures=lambda wildcards, input: os.path.dirname(input.metrics),
         stamps=lambda wildcards, input: f"--stamps {input.stamps}" if input.stamps else "",
     shell:
-        "{PYTHON} -m skyloom report --settings {params.settings:q} --catalog {input.catalog:q} --cuts {input.cuts:q} "
+        "python -m skyloom report --settings {params.settings:q} --catalog {input.catalog:q} --cuts {input.cuts:q} "
         "--ledger {input.ledger:q} --lost {input.lost:q} --metrics {input.metrics:q} --leaks {input.leaks:q} "
         "--figures {params.figures:q} {params.stamps} --histories {input.histories:q} --out {output.html:q} 2> {log}"

@@ -11,7 +11,9 @@ def settings(*blocks, **more):
 
 def science_hash():
     """Hash of the configuration without what may change no number: rates, addresses, waits, faults."""
-    science = {key: value for key, value in config.items() if key not in ("services", "run_wait_s", "embedded")}
+    science = {
+        key: value for key, value in config.items() if key not in ("services", "run_wait_s", "embedded")
+    }
     return digest(science | {"embedded": EMBEDDED})
 
 
@@ -39,7 +41,9 @@ def model_data(splits):
 
 def model_settings(wildcards):
     """The model's block with the training settings."""
-    return settings("train", model=wildcards.model, seed=int(wildcards.seed), options=config["models"][wildcards.model])
+    return settings(
+        "train", model=wildcards.model, seed=int(wildcards.seed), options=config["models"][wildcards.model]
+    )
 
 
 def predictions(wildcards=None):

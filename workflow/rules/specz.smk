@@ -1,6 +1,5 @@
 rule query:
     """Ask the archive for the rows of a sample, as they come."""
-    localrule: True
     input:
         template=query_template,
         tables=query_tables,
@@ -9,19 +8,19 @@ rule query:
     log:
         f"logs/{RUN}/query/{{sample}}.log",
     retries: 1
+    conda:
+        "../../envs/core.yaml"
     resources:
         mem_mb=2500,
         hsc_slots=1,
         rpm=hsc_rpm,
-    conda:
-        "../../envs/core.yaml"
     params:
         settings=query_settings,
         code=fingerprint("query"),
         template=lambda wildcards, input: f"--template {input.template}" if input.template else "",
         tables=query_arguments,
     shell:
-        "{PYTHON} -m skyloom query --settings {params.settings:q} {params.template} --tables {params.tables:q} "
+        "python -m skyloom query --settings {params.settings:q} {params.template} --tables {params.tables:q} "
         "--rpm {resources.rpm} --out {output.raw:q} 2> {log}"
 
 
@@ -36,16 +35,16 @@ rule cut:
         counts=report(f"{RESULTS}/{{sample}}/cuts.csv", category="Sample", labels={"sample": "{sample}"}),
     log:
         f"logs/{RUN}/cut/{{sample}}.log",
-    resources:
-        mem_mb=1000,
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
     params:
         settings=cut_settings,
         code=fingerprint("cut"),
         known=lambda wildcards, input: f"--known {input.known}" if input.known else "",
     shell:
-        "{PYTHON} -m skyloom cut {input.raw:q} --settings {params.settings:q} {params.known} "
+        "python -m skyloom cut {input.raw:q} --settings {params.settings:q} {params.known} "
         "--selected {output.selected:q} --rejected {output.rejected:q} --counts {output.counts:q} 2> {log}"
 
 
@@ -54,7 +53,6 @@ if not PLAN.exists():
     # Only while there is no plan: once made it is frozen, and the rule is gone.
     rule freeze_plan:
         """The shard plan: the one shipped with the recipe, else drawn from the selected objects."""
-        localrule: True
         input:
             selected=[] if SHARDS else expand(f"{RESULTS}/{{sample}}/selected.parquet", sample=SAMPLES),
             shipped=[SHIPPED] if SHIPPED.exists() else [],
@@ -68,7 +66,7 @@ if not PLAN.exists():
             settings=canonical({**config["shards"], "n_shards": config["local"]["n_shards"]}),
             by_hash="--by-hash" if config["archive"] == "local" else "",
         shell:
-            "{PYTHON} -m skyloom plan --settings {params.settings:q} --shipped {input.shipped:q} {params.by_hash} "
+            "python -m skyloom plan --settings {params.settings:q} --shipped {input.shipped:q} {params.by_hash} "
             "--selected {input.selected:q} --out {output.plan:q} 2> {log}"
 
 
@@ -81,15 +79,15 @@ rule plan_shards:
         members=expand(f"{RESULTS}/shards/{{shard}}.parquet", shard=SHARDS or ["s0_0"]),
     log:
         f"logs/{RUN}/plan_shards.log",
-    resources:
-        mem_mb=1000,
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
     params:
         settings=settings(),
         code=fingerprint("plan-shards"),
         samples=SAMPLES,
-        folder=f"{RESULTS}/shards",
+        folder=lambda wildcards, output: os.path.dirname(output.members[0]),
     shell:
-        "{PYTHON} -m skyloom plan-shards {input.selected:q} --samples {params.samples} --plan {input.plan:q} "
+        "python -m skyloom plan-shards {input.selected:q} --samples {params.samples} --plan {input.plan:q} "
         "--settings {params.settings:q} --folder {params.folder:q} 2> {log}"

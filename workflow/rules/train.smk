@@ -11,18 +11,18 @@ rule train:
         f"logs/{RUN}/train/{{model}}_seed{{seed}}.log",
     benchmark:
         f"logs/{RUN}/train/{{model}}_seed{{seed}}.benchmark.tsv"
+    conda:
+        "../../envs/train.yaml"
     threads: config["train"]["threads"]
     resources:
         mem_mb=4000,
         gpu=1,
-    conda:
-        "../../envs/train.yaml"
     params:
         settings=model_settings,
         code=fingerprint("train"),
         state=f"{CACHE}/train",
     shell:
-        "{PYTHON} -m skyloom train --settings {params.settings:q} --training {input.training:q} "
+        "python -m skyloom train --settings {params.settings:q} --training {input.training:q} "
         "--validation {input.validation:q} --state {params.state:q} --code {params.code} "
         "--weights {output.weights:q} --card {output.card:q} --history {output.history:q} 2> {log}"
 
@@ -37,16 +37,16 @@ rule predict:
         predictions=f"{RESULTS}/models/{{model}}/seed{{seed}}/predictions.h5",
     log:
         f"logs/{RUN}/predict/{{model}}_seed{{seed}}.log",
+    conda:
+        "../../envs/train.yaml"
     threads: config["train"]["threads"]
     resources:
         mem_mb=3000,
         gpu=1,
-    conda:
-        "../../envs/train.yaml"
     params:
         settings=canonical({"run": RUN, "device": config["train"]["device"]}),
         code=fingerprint("predict"),
-        folder=f"{RESULTS}/models/{{model}}/seed{{seed}}",
+        folder=lambda wildcards, input: os.path.dirname(input.card),
     shell:
-        "{PYTHON} -m skyloom predict --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
+        "python -m skyloom predict --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
         "--out {output.predictions:q} 2> {log}"

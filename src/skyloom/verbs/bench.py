@@ -40,8 +40,9 @@ def run(args) -> None:
         synthetic(path, args.objects, args.size)
         names = read.magnitude_columns(path)
         split = read.Split(path, [*names, "specz_redshift"], options["uses_image"])
-        card = {"inputs": names, "table": scaling.fit_table({n: split.columns[n] for n in names}, "default", options["uses_image"]),
-                "image": scaling.fit_image(split.ivar_sample(), "default") if options["uses_image"] else None}
+        table = scaling.fit_table({n: split.columns[n] for n in names}, "default", options["uses_image"])
+        image = scaling.fit_image(split.ivar_sample(), "default") if options["uses_image"] else None
+        card = {"inputs": names, "table": table, "image": image}
         data = train_verb.arrays(split, np.arange(split.n), card)
         model = registry.build(args.model, scaling.inputs(card["table"]), len(BANDS), args.size)
         few = train_verb.arrays(split, np.arange(min(split.n, args.batch_size)), card)

@@ -102,7 +102,7 @@ def _overlay(handle, band, b, good, folder) -> str:
 def _training(paths, folder):
     histories = {f"{Path(p).parts[-3]} {Path(p).parts[-2]}": np.loadtxt(p, delimiter=",", skiprows=1, ndmin=2) for p in paths}
     figures.losses(histories, folder / "losses.png")
-    return [("Training", report.figure(folder / "losses.png", "Loss over epochs; the weights of the lowest dashed point are kept"))]
+    return [("Training", report.figure(folder / "losses.png", "Loss over epochs; the lowest dashed point is kept"))]
 
 
 def _evaluation(args):
@@ -112,6 +112,7 @@ def _evaluation(args):
     overall = frame[frame["z_min"].isna()].drop(columns=["z_min", "z_max", "subset", "split"])
     text = report.table(overall)
     for path in sorted(Path(args.figures).glob("*.png")):
-        caption = "Metrics in redshift bins" if path.stem == "binned" else f"{path.stem.removeprefix('z_')}: photo-z against spec-z"
+        model = path.stem.removeprefix("z_")
+        caption = "Metrics in redshift bins" if model == "binned" else f"{model}: photo-z against spec-z"
         text += report.figure(path, caption)
     return [("Evaluation on the testing split", text)]
