@@ -106,7 +106,7 @@ def _ids(table, name, path):
     if name not in table:
         raise InputError(f"the table {path} has no column `{name}`; it has {', '.join(map(str, table.columns))[:160]}")
     values = table[name]
-    if np.issubdtype(values.dtype, np.integer):
+    if pandas.api.types.is_integer_dtype(values.dtype):
         return pandas.DataFrame({"object_id": values.to_numpy(np.int64)})
     text = values.astype(str)
     return pandas.DataFrame({"object_id": [text_id(v) for v in text], "source_id": text})

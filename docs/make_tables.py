@@ -1,0 +1,70 @@
+"""Write the docs' tables from files: configuration.md from the schema, result pages from metrics.csv.
+
+    python docs/make_tables.py                     # configuration.md
+    python docs/make_tables.py results/galaxiesml  # docs/results_galaxiesml.md with figures
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pandas
+import yaml
+
+DOCS = Path(__file__).resolve().parent
+SHOWN = [("bias", "mean(1+z)|mean"), ("scatter", "1.48mad_unscaled|mean"), ("scatter", "1.48mad(1+z)|mean"),
+         ("outlier_fraction", "0.15|mean"), ("rms", "(1+z)|mean"), ("mse", "unscaled|mean"), ("loss", "eq1,gamma=0.15|mean")]
+NOTES = {"embedded": "**Made on the embedded sky: it shows the software at work, not a survey's performance.**"}
+
+
+def keys(node, place=""):
+    """(key, type or values, default, description) of every leaf of the schema."""
+    for name, inner in node.get("properties", {}).items():
+        where = f"{place}.{name}" if place else name
+        if inner.get("properties"):
+            yield from keys(inner, where)
+            continue
+        kind = inner.get("type") or ", ".join(map(str, inner.get("enum", []))) or "mapping"
+        kind = " or ".join(kind) if isinstance(kind, list) else kind
+        default = inner.get("default", "")
+        yield where, kind, "" if default == "" else f"`{default}`", inner.get("description", "")
+
+
+def configuration() -> str:
+    schema = yaml.safe_load((DOCS.parent / "workflow" / "schemas" / "config.schema.yaml").read_text())
+    rows = [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in keys(schema)]
+    model = [f"| `models.<name>.{key}` | {kind} | {default} | {text} |" for key, kind, default, text in keys(schema["$defs"]["model"])]
+    head = ["# configuration", "", "Written by `python docs/make_tables.py` from `workflow/schemas/config.schema.yaml`.", "",
+            "| key | type | default | |", "|---|---|---|---|"]
+    return "\n".join(head + rows + model) + "\n"
+
+
+def results(folder: Path) -> str:
+    """Page of one run: metrics with intervals, ledger, figures copied beside it."""
+    name = folder.name
+    metrics = pandas.read_csv(folder / "evaluation" / "metrics.csv")
+    overall = metrics[metrics["z_min"].isna()]
+    lines = [f"# Results of run {name}", "", f"Written by `python docs/make_tables.py {folder}` from its `metrics.csv`."]
+    report = (folder / "report.html").read_text()
+    lines += ["", NOTES["embedded"] if "embedded sky" in report else "Real or published data, see docs/real_data.md.", ""]
+    lines += ["| model | seed | n | " + " | ".join(f"{m} `{c.replace('|mean', '')}`" for m, c in SHOWN) + " |",
+              "|---" * (3 + len(SHOWN)) + "|"]
+    for (model, seed), block in overall.groupby(["model", "seed"], sort=False):
+        cells = []
+        for metric, convention in SHOWN:
+            row = block[(block["metric"] == metric) & (block["convention"] == convention)].iloc[0]
+            cells.append(f"{row['value']:.4f} [{row['lo68']:.4f}, {row['hi68']:.4f}]")
+        lines.append(f"| {model} | {seed} | {row['n']} | " + " | ".join(cells) + " |")
+    ledger = pandas.read_csv(folder / "ledger.csv")
+    lines += ["", "Intervals: 68 %, bootstrap over testing objects.", "", "| sample | step | rows in | rows out |", "|---|---|---|---|"]
+    lines += [f"| {r.sample} | {r.step} | {r.rows_in} | {r.rows_out} |" for r in ledger.itertuples()]
+    for figure in sorted((folder / "evaluation").glob("*.png")):
+        shutil.copy(figure, DOCS / f"{name}_{figure.name}")
+        lines += ["", f"![{figure.stem}]({name}_{figure.name})"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    (DOCS / "configuration.md").write_text(configuration())
+    for path in map(Path, sys.argv[1:]):
+        (DOCS / f"results_{path.name}.md").write_text(results(path))
