@@ -30,6 +30,7 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog=f"skyloom {verb}", description=module.__doc__)
     module.arguments(parser)
     args = parser.parse_args(argv[1:])
+    os.environ["SKYLOOM_VERB"] = verb  # whose fingerprint the outputs carry
     try:
         with job_lock("" if verb in UNLOCKED else os.environ.get("SKYLOOM_JOBS_LOCK")):
             return module.run(args) or 0

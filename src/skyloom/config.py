@@ -150,10 +150,20 @@ def _across(config: dict) -> None:
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
         raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "
                          "add a second --configfile that names your files")
+    _final_file(config)
     needs_image = [m for m in config["models"] if m == "galaxiesml_cnn"]
     if config["archive"] == "local" and not local["images"] and needs_image:
         raise InputError("`models` names galaxiesml_cnn, which needs images, but `local.images` is empty; "
                          "drop the model or name a manifest")
+
+
+def _final_file(config: dict) -> None:
+    """An evaluation on a file set aside for the end must be meant."""
+    table = config["local"]["tables"].get("evaluation", "").split(":")[0]
+    options = config["evaluation"]
+    if os.path.basename(table) in options["final_files"] and table and not options["final"]:
+        raise InputError(f"`local.tables.evaluation` is {os.path.basename(table)}, which `evaluation.final_files` sets aside; "
+                         "set `evaluation.final: true` if this evaluation is the final one")
 
 
 def _first_line(error) -> str:

@@ -11,11 +11,12 @@ ROOT = Path(__file__).resolve().parents[2]
 LEAST = {"run": "x", "archive": "embedded"}
 
 
-def test_the_shipped_configs_are_valid():
+def test_the_shipped_configs_are_valid(monkeypatch):
     assert config.load([ROOT / "config.yaml"])["run"] == "demo"
-    for recipe in (ROOT / "resources" / "recipes").glob("*.yaml"):
-        if recipe.stem not in ("table", "images"):
-            assert config.load([recipe])["run"] == recipe.stem
+    assert config.load([ROOT / "resources" / "recipes" / "galaxiesml.yaml"])["run"] == "galaxiesml"
+    monkeypatch.setenv("SKYLOOM_TEST_DATA", "/data")
+    for table in (ROOT / "resources" / "recipes" / "tables").glob("*.yaml"):
+        assert config.load([ROOT / "resources" / "recipes" / "table.yaml", table])["run"] == table.stem
 
 
 def test_nested_defaults_are_filled():
@@ -44,6 +45,23 @@ def test_bad_values_get_one_sentence(change, words):
     text = str(error.value)
     assert all(word in text for word in words), text
     assert "\n" not in text
+
+
+def test_the_final_file_must_be_meant():
+    local = {"tables": {"training": "a.csv", "evaluation": "set/final.hdf5:g"}, "columns": {}}
+    base = {**LEAST, "archive": "local", "local": local, "evaluation": {"final_files": ["final.hdf5"]}}
+    with pytest.raises(InputError, match="`evaluation.final: true`"):
+        config.complete(base)
+    config.complete(config.merge(base, {"evaluation": {"final": True}}))
+
+
+def test_paths_may_hold_environment_variables(monkeypatch):
+    base = {**LEAST, "archive": "local", "local": {"tables": {"training": "$SKY_TEST_FOLDER/a.csv"}}}
+    monkeypatch.setenv("SKY_TEST_FOLDER", "/data")
+    assert config.complete(base)["local"]["tables"]["training"] == "/data/a.csv"
+    monkeypatch.delenv("SKY_TEST_FOLDER")
+    with pytest.raises(InputError, match="local.tables.training.*not set"):
+        config.complete(base)
 
 
 def test_files_merge_deeply(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 from skyloom import ledger, store
 from skyloom.canonical import digest
 from skyloom.errors import SkyloomError
+from skyloom.fingerprint import fingerprint
 from skyloom.release import catalog, formats
 from skyloom.verbs import common
 
@@ -32,7 +33,7 @@ def run(args) -> None:
     models = catalog.combine_predictions([_prediction(path) for path in args.predictions])
     columns = catalog.build(table, status, bands, magnitudes, models, args.service)
     raw = [store.parquet_meta(path) for path in args.raw]
-    code = digest([store.attributes(path)["model_code"] for path in args.predictions])
+    code = digest([fingerprint("build-catalog"), *(store.attributes(path)["model_code"] for path in args.predictions)])
     meta = common.provenance(args.settings, code) | {"query_sha256": ",".join(m["query_sha256"] for m in raw),
                                                      "flag_bits": formats.flag_names(catalog.BITS)}
     steps, lost = _ledger(args, raw)

@@ -9,6 +9,7 @@ import os
 from skyloom import __version__
 from skyloom.canonical import digest
 from skyloom.errors import InputError
+from skyloom.fingerprint import fingerprint
 
 
 def settings_argument(parser) -> None:
@@ -17,9 +18,11 @@ def settings_argument(parser) -> None:
 
 
 def provenance(settings: dict, code: str = "") -> dict:
-    """Attributes that every output carries."""
-    return {"skyloom_version": __version__, "config_hash": settings.get("config_hash") or digest(settings), "code_hash": code or
-            os.environ.get("SKYLOOM_CODE", ""), "run": settings.get("run", ""), "release": settings.get("release", "")}
+    """Attributes that every output carries; `code` stands in for the fingerprint of the verb at work."""
+    verb = os.environ.get("SKYLOOM_VERB", "")
+    return {"skyloom_version": __version__, "config_hash": settings.get("config_hash") or digest(settings),
+            "code_hash": code or (fingerprint(verb) if verb else ""), "run": settings.get("run", ""),
+            "release": settings.get("release", "")}
 
 
 @contextlib.contextmanager
