@@ -33,7 +33,8 @@ def keys(node, place=""):
 def configuration() -> str:
     schema = yaml.safe_load((DOCS.parent / "workflow" / "schemas" / "config.schema.yaml").read_text())
     rows = [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in keys(schema)]
-    model = [f"| `models.<name>.{key}` | {kind} | {default} | {text} |" for key, kind, default, text in keys(schema["$defs"]["model"])]
+    model = [f"| `models.<name>.{key}` | {kind} | {default} | {text} |"
+             for key, kind, default, text in keys(schema["$defs"]["model"])]
     head = ["# configuration", "", "Written by `python docs/make_tables.py` from `workflow/schemas/config.schema.yaml`.", "",
             "| key | type | default | |", "|---|---|---|---|"]
     return "\n".join(head + rows + model) + "\n"
@@ -56,7 +57,8 @@ def results(folder: Path) -> str:
             cells.append(f"{row['value']:.4f} [{row['lo68']:.4f}, {row['hi68']:.4f}]")
         lines.append(f"| {model} | {seed} | {row['n']} | " + " | ".join(cells) + " |")
     ledger = pandas.read_csv(folder / "ledger.csv")
-    lines += ["", "Intervals: 68 %, bootstrap over testing objects.", "", "| sample | step | rows in | rows out |", "|---|---|---|---|"]
+    lines += ["", "Intervals: 68 %, bootstrap over testing objects.", ""]
+    lines += ["| sample | step | rows in | rows out |", "|---|---|---|---|"]
     lines += [f"| {r.sample} | {r.step} | {r.rows_in} | {r.rows_out} |" for r in ledger.itertuples()]
     for figure in sorted((folder / "evaluation").glob("*.png")):
         shutil.copy(figure, DOCS / f"{name}_{figure.name}")

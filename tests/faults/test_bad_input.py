@@ -91,7 +91,8 @@ def test_tables_that_are_none(tmp_path, capsys):
     refused(capsys, table(tmp_path, "rubbish", name="t.docx"), "no known kind")
     refused(capsys, table(tmp_path, "rubbish", name="t.parquet"), "can't be read")
     settings = {"archive": "local", "run": "t", "release": "local", "parts": ["training"], "columns": COLUMNS}
-    refused(capsys, ["query", "--settings", json.dumps(settings), "--tables", "absent.csv", "--out", tmp_path / "r"], "absent.csv")
+    asked = ["query", "--settings", json.dumps(settings), "--tables", "absent.csv", "--out", tmp_path / "r"]
+    refused(capsys, asked, "absent.csv")
 
 
 def test_sentinels_and_nan_in_a_table_are_kept_as_states_or_cut_with_a_reason(tmp_path):

@@ -29,11 +29,13 @@ def quick(folder) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(("name", "rows", "bands", "scatter"), [("boss_dr10", 12000, "ugriz", 0.05), ("dc2", 10225, "ugrizy", 0.06)])
+@pytest.mark.parametrize(("name", "rows", "bands", "scatter"), [("boss_dr10", 12000, "ugriz", 0.05),
+                                                                ("dc2", 10225, "ugrizy", 0.06)])
 def test_real_tables_go_all_the_way(tmp_path, data, name, rows, bands, scatter):
     folder = recipe_folder(tmp_path, data)
     recipes = "resources/recipes"
-    done = snakemake(folder, "--cores", "2", "--configfile", f"{recipes}/table.yaml", f"{recipes}/tables/{name}.yaml", quick(folder))
+    files = f"{recipes}/table.yaml", f"{recipes}/tables/{name}.yaml", quick(folder)
+    done = snakemake(folder, "--cores", "2", "--configfile", *files)
     assert done.returncode == 0, done.stderr[-4000:]
     results = folder / "results" / name
     catalog = pandas.read_parquet(results / "catalog" / "photoz_catalog.parquet")

@@ -18,8 +18,8 @@ RATE = 8.0
 @pytest.fixture()
 def stand_alone(tmp_path):
     """`serve-sky` as a process of its own, with a rate limit and a limit of two streams."""
-    command = [sys.executable, "-m", "skyloom", "serve-sky", "--rate", str(RATE), "--streams", "2", "--footprint", "150.0", "150.16",
-               "2.0", "2.16"]
+    command = [sys.executable, "-m", "skyloom", "serve-sky", "--rate", str(RATE), "--streams", "2",
+               "--footprint", "150.0", "150.16", "2.0", "2.16"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as server:
         yield json.loads(server.stdout.readline())
         server.terminate()
@@ -48,8 +48,8 @@ def test_the_run_verb_ends_with_the_sentence_and_exit_2(tmp_path):
     template = folder / "resources" / "sql" / "hsc_specz.sql"
     template.write_text(template.read_text().replace("skymap_id", "skymap_idd"))
     env = environment() | {"PYTHONPATH": str(folder / "src")}
-    done = subprocess.run([sys.executable, "-m", "skyloom", "run", "--", "--cores", "2"], cwd=folder, env=env, capture_output=True,
-                          text=True, timeout=300, check=False)
+    done = subprocess.run([sys.executable, "-m", "skyloom", "run", "--", "--cores", "2"], cwd=folder, env=env,
+                          capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("skyloom: the HSC archive rejected the SQL") and "skymap_idd" in last
