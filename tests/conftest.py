@@ -63,12 +63,12 @@ def workplace(folder: Path) -> Path:
 def plan_of(folder: Path) -> None:
     """Ship a plan for the workplace's config, as the recipes do."""
     from skyloom import config
-    from skyloom.sample import shards
+    from skyloom.sample import plan
     from skyloom.verbs.plan import from_region
 
     whole = config.load([folder / "config.yaml"])
     path = folder / "resources" / "shards" / f"{whole['run']}.tsv"
-    path.write_text(shards.write_plan(from_region(whole)))
+    path.write_text(plan.write_plan(from_region(whole)))
 
 
 def snakemake(folder: Path, *arguments, timeout: float = 600) -> subprocess.CompletedProcess:

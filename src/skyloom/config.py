@@ -17,7 +17,7 @@ SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 def schema() -> dict:
     """The JSON schema of config.yaml (draft 2020-12)."""
-    return yaml.safe_load(SCHEMA.read_text())
+    return yaml.load(SCHEMA.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def load(paths) -> dict:

@@ -10,6 +10,9 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import json
+import os
+import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
@@ -24,7 +27,7 @@ def fingerprint(verb: str) -> str:
     """Hash of the code behind `python -m skyloom <verb>` (16 hex digits)."""
     together = hashlib.sha256()
     for module in modules(verb):
-        together.update(f"{module}={_module_hash(module)}\n".encode())
+        together.update(f"{module}={_facts(module)[0]}\n".encode())
     return together.hexdigest()[:16]
 
 
@@ -37,7 +40,7 @@ def modules(verb: str) -> list[str]:
         if module in seen or allowed(module):
             continue
         seen.add(module)
-        queue.extend(_imports(module))
+        queue.extend(_facts(module)[1])
     return sorted(seen)
 
 
@@ -54,9 +57,8 @@ def _path(module: str) -> Path | None:
     return None
 
 
-@functools.cache
-def _tree(module: str) -> ast.Module:
-    tree = ast.parse(_path(module).read_text())
+def _tree(text: str) -> ast.Module:
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             first = node.body[0] if node.body else None
@@ -66,24 +68,49 @@ def _tree(module: str) -> ast.Module:
 
 
 @functools.cache
-def _module_hash(module: str) -> str:
-    return hashlib.sha256(ast.dump(_tree(module)).encode()).hexdigest()
+def _facts(module: str) -> tuple[str, tuple[str, ...]]:
+    """(hash of the module's syntax tree, skyloom modules it imports at its top or inside a function)."""
+    text = _path(module).read_bytes()
+    key = hashlib.sha256(VERSION + text).hexdigest()
+    known = _memory()
+    if key not in known:
+        tree = _tree(text.decode())
+        known[key] = [hashlib.sha256(ast.dump(tree).encode()).hexdigest(), _names(tree)]
+        _remember(known)
+    found = {".".join(name.split(".")[:k]) for name in known[key][1] for k in range(1, name.count(".") + 2)}
+    return known[key][0], tuple(sorted(name for name in found if _path(name)))
+
+
+def _names(tree: ast.Module) -> list[str]:
+    """Dotted names below skyloom that a tree imports; importing a.b.c runs a and a.b too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return sorted(name for name in found if name.split(".")[0] == "skyloom")
+
+
+# Parsing fifty modules takes most of a second, at each call of snakemake: what a file's bytes gave is kept
+# beside the bytecode. Losing the file costs that second once.
+VERSION = b"1:%d.%d:" % sys.version_info[:2]
+MEMORY = SOURCE / "__pycache__" / "fingerprints.json"
 
 
 @functools.cache
-def _imports(module: str) -> tuple[str, ...]:
-    """The skyloom modules that `module` imports, at its top or inside a function."""
-    found = set()
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "skyloom":
-                # importing a.b.c runs a and a.b too
-                found.update(".".join(parts[:k]) for k in range(1, len(parts) + 1))
-    return tuple(sorted(name for name in found if _path(name)))
+def _memory() -> dict:
+    try:
+        return json.loads(MEMORY.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _remember(known: dict) -> None:
+    temporary = MEMORY.with_name(f"{MEMORY.name}.{os.getpid()}")
+    try:
+        MEMORY.parent.mkdir(exist_ok=True)
+        temporary.write_text(json.dumps(known))
+        os.replace(temporary, MEMORY)
+    except OSError:
+        temporary.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import pytest
 
 from skyloom import ledger
 from skyloom.errors import InputError, SkyloomError
-from skyloom.sample import cuts, shards, splits
+from skyloom.sample import cuts, plan, shards, splits
 
 OPTIONS = {"z_min": 0.01, "z_max": 4.0, "sigma_z": "code", "sigma_z_max": 0.005, "isprimary": False, "magnitudes": True,
            "mag_min": 0, "mag_max": 50}
@@ -62,7 +62,7 @@ def test_shards_split_until_small_and_hold_every_object():
     home = shards.assign(names, np.arange(1000), ra, dec)
     counts = pandas.Series(home).value_counts()
     assert counts.max() <= 200 and set(home) <= set(names) and len(set(names)) == len(names)
-    assert shards.read_plan(shards.write_plan(names)) == names
+    assert plan.read_plan(plan.write_plan(names)) == names
     with pytest.raises(InputError, match="--extend"):
         shards.assign(names, [5], [10.0], [80.0])
 
@@ -75,7 +75,7 @@ def test_a_region_plan_covers_its_region_from_the_config_alone():
 
 
 def test_hash_shards_fill_evenly_and_never_move():
-    names = shards.plan_hash(4)
+    names = plan.plan_hash(4)
     home = shards.assign(names, np.arange(4000))
     assert pandas.Series(home).value_counts().min() > 900
     assert (shards.assign(names, np.arange(5000))[:4000] == home).all()

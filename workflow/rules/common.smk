@@ -61,7 +61,7 @@ PLAN = Path(f"{RESULTS}/shards/plan.tsv")
 SHIPPED = Path(f"resources/shards/{RUN}.tsv")
 PLANNED = PLAN if PLAN.exists() else SHIPPED if SHIPPED.exists() else None
 if PLANNED:
-    from skyloom.sample.shards import read_plan
+    from skyloom.sample.plan import read_plan
 
     SHARDS = read_plan(PLANNED.read_text())
 elif config["archive"] == "local":

@@ -56,11 +56,6 @@ def plan_region(box, density: float, most: int, least: int) -> list[str]:
     return plan_sky(ra.ravel() % 360, dec.ravel(), max(1, int(most / per_point)), least=least)
 
 
-def plan_hash(count: int) -> list[str]:
-    """Names of `count` hash buckets."""
-    return [f"h{count}_{k}" for k in range(count)]
-
-
 def assign(names: list[str], object_id, ra=None, dec=None) -> np.ndarray:
     """Shard name of every object; InputError if some position lies in no shard of the plan."""
     object_id = np.asarray(object_id)
@@ -88,16 +83,3 @@ def bucket(object_id, count: int) -> np.ndarray:
 def hash_fraction(text: str) -> float:
     """A number in [0, 1) from the sha256 of a text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2.0**48
-
-
-def read_plan(text: str) -> list[str]:
-    """Shard names of a plan file: a header line `shard`, then one name a line."""
-    lines = [line.split("\t")[0].strip() for line in text.splitlines() if line.strip()]
-    if not lines or lines[0] != "shard":
-        raise InputError("a shard plan must start with a header line `shard`; write it with `snakemake plan`")
-    return lines[1:]
-
-
-def write_plan(names: list[str]) -> str:
-    """The text of a plan file."""
-    return "\n".join(["shard", *names]) + "\n"

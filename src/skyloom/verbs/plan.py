@@ -6,6 +6,7 @@ from pathlib import Path
 
 from skyloom import config, store
 from skyloom.errors import InputError
+from skyloom.sample import plan as plan_file
 from skyloom.sample import shards
 from skyloom.verbs import common
 
@@ -23,27 +24,27 @@ def arguments(parser) -> None:
 def run(args) -> None:
     """Write the plan file; an existing one is only ever extended."""
     if args.shipped:
-        names = shards.read_plan(Path(args.shipped[0]).read_text())
+        names = plan_file.read_plan(Path(args.shipped[0]).read_text())
     elif args.config:
         whole = config.load(args.config)
         names = from_region(whole)
     elif args.by_hash:
-        names = shards.plan_hash(args.settings["n_shards"])
+        names = plan_file.plan_hash(args.settings["n_shards"])
     else:
         names = from_objects(args.settings, args.selected)
     if Path(args.out).exists():
-        old = shards.read_plan(Path(args.out).read_text())
+        old = plan_file.read_plan(Path(args.out).read_text())
         if not args.extend:
             raise InputError(f"the plan {args.out} exists and is frozen; add --extend to add shards to it")
         names = old + [name for name in names if name not in old]
-    store.write_text(args.out, shards.write_plan(names))
+    store.write_text(args.out, plan_file.write_plan(names))
 
 
 def from_region(whole: dict) -> list[str]:
     """The plan that a config alone implies."""
     options = whole["shards"]
     if whole["archive"] == "local":
-        return shards.plan_hash(whole["local"]["n_shards"])
+        return plan_file.plan_hash(whole["local"]["n_shards"])
     if whole["query"]["region"] is None:
         raise InputError("`query.region` is empty, so the config alone implies no plan; run `snakemake plan`")
     return shards.plan_region(whole["query"]["region"], options["density"], options["max_objects"], options["least"])
@@ -55,5 +56,5 @@ def from_objects(options: dict, selected: list[str]) -> list[str]:
 
     together = pandas.concat([store.read_parquet(path) for path in selected], ignore_index=True)
     if options["by"] == "hash" or "ra" not in together:
-        return shards.plan_hash(options["n_shards"])
+        return plan_file.plan_hash(options["n_shards"])
     return shards.plan_sky(together["ra"], together["dec"], options["max_objects"], least=options["least"])

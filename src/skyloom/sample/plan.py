@@ -1,0 +1,23 @@
+"""The plan file: a header line and one shard name a line. Imports little, because the Snakefile reads it at each call."""
+
+from __future__ import annotations
+
+from skyloom.errors import InputError
+
+
+def plan_hash(count: int) -> list[str]:
+    """Names of `count` hash buckets."""
+    return [f"h{count}_{k}" for k in range(count)]
+
+
+def read_plan(text: str) -> list[str]:
+    """Shard names of a plan file: a header line `shard`, then one name a line."""
+    lines = [line.split("\t")[0].strip() for line in text.splitlines() if line.strip()]
+    if not lines or lines[0] != "shard":
+        raise InputError("a shard plan must start with a header line `shard`; write it with `snakemake plan`")
+    return lines[1:]
+
+
+def write_plan(names: list[str]) -> str:
+    """The text of a plan file."""
+    return "\n".join(["shard", *names]) + "\n"
