@@ -76,6 +76,7 @@ def table(tmp_path, text, columns=COLUMNS, name="t.csv", parts=("training",)):
 
 @pytest.mark.parametrize(("text", "columns", "words"), [
     ("g,r\n20,21\n", COLUMNS, ["no column `z`", "t.csv"]),
+    ("g,z\n20,unknown\n", COLUMNS, ["column `z`", "no finite number"]),
     ("g,z\n20,0.5\n", {**COLUMNS, "redshift": ""}, ["`local.columns.redshift` is empty"]),
     ("g,z\n20,0.5\n", {**COLUMNS, "magnitudes": {}}, ["`local.columns.magnitudes` is empty"]),
     ("g,z\n20,0.5\n", {**COLUMNS, "magnitudes": {"r": "rmag"}}, ["no column `rmag`"]),
@@ -109,6 +110,8 @@ def test_sentinels_and_nan_in_a_table_are_kept_as_states_or_cut_with_a_reason(tm
 def test_separators_headers_and_kinds_of_tables(tmp_path):
     (tmp_path / "a.csv").write_text("#F:MAG;D:Z\n20.5;0.1\n21.5;0.2\n")
     assert tables.load(str(tmp_path / "a.csv"))["D:Z"].tolist() == [0.1, 0.2]
+    (tmp_path / "annz.csv").write_text("#F:MAG;D:Z\n20.5,0.1\n21.5,0.2\n")  # names and values separated differently
+    assert tables.load(str(tmp_path / "annz.csv"))["D:Z"].tolist() == [0.1, 0.2]
     (tmp_path / "b.txt").write_text("# comment\n# mag z\n20.5 0.1\n")
     assert tables.load(str(tmp_path / "b.txt"))["z"].tolist() == [0.1]
     pandas.DataFrame({"mag": [1.0]}).to_parquet(tmp_path / "c.parquet")

@@ -44,12 +44,17 @@ def _text(name):
                 break
     heads = [k for k, line in enumerate(lines) if line.startswith("#")]
     header = lines[heads[-1]].lstrip("# ") if heads else lines[0]
-    separator = max(",;\t", key=header.count)
-    if not header.count(separator):
-        separator = None
-    names = [n.strip() for n in (header.split(separator) if separator else header.split())]
+    names = [n.strip() for n in header.split(_separator(header))]
     skip = heads[-1] + 1 if heads else 1
-    return pandas.read_csv(name, sep=separator or r"\s+", names=names, skiprows=skip, skipinitialspace=True, header=None)
+    # ANNZ's tables separate names by `;` and values by `,`: each kind of line is looked at by itself
+    values = _separator(lines[-1]) or r"\s+"
+    return pandas.read_csv(name, sep=values, names=names, skiprows=skip, skipinitialspace=True, header=None)
+
+
+def _separator(line: str) -> str | None:
+    """The one of `, ; tab` that a line has most of, None (any blanks) without any."""
+    best = max(",;\t", key=line.count)
+    return best if line.count(best) else None
 
 
 def _fits(name):
@@ -92,6 +97,9 @@ def read(path: str, columns: dict, part: str):
     if absent:
         raise InputError(f"the table {path} has no column `{absent[0]}`; it has {', '.join(map(str, table.columns))[:160]}")
     out = pandas.DataFrame({new: pandas.to_numeric(table[old], errors="coerce") for new, old in wanted.items()})
+    empty = [wanted[name] for name in out if len(out) and not np.isfinite(out[name]).any()]
+    if empty:
+        raise InputError(f"column `{empty[0]}` of the table {path} holds no finite number; name another column")
     out = pandas.concat([_ids(table, columns.get("id"), path), out.astype(float)], axis=1)
     out["part"] = part
     return out
