@@ -1,0 +1,31 @@
+"""Write docs/benchmarks.md from benchmarks/results/*.json; each file is what the script of its name printed."""
+
+import json
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+COMMANDS = {"client": "python benchmarks/client.py 10", "morphology": "python benchmarks/morphology.py",
+            "workflow": "python benchmarks/workflow.py demo (in the folder of a finished demo)",
+            "training": "python -m skyloom bench --model galaxiesml_cnn --size 64 --objects 1024"}
+
+
+def rows(value, name=""):
+    """Flat (key, value) pairs of a nested mapping."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from rows(inner, f"{name} {key}".strip())
+    else:
+        yield name, value
+
+
+def main():
+    lines = ["# benchmarks", "", "Written by `python benchmarks/make_page.py` from `benchmarks/results/`. Two virtual cores of a shared",
+             "machine, no GPU: ratios within a run hold better than the rates."]
+    for path in sorted((HERE / "results").glob("*.json")):
+        lines += ["", f"## {path.stem}", "", f"`{COMMANDS[path.stem]}`", "", "| | |", "|---|---|"]
+        lines += [f"| {key} | {value} |" for key, value in rows(json.loads(path.read_text()))]
+    (HERE.parent / "docs" / "benchmarks.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
