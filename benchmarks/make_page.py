@@ -19,8 +19,8 @@ def rows(value, name=""):
 
 
 def main():
-    lines = ["# benchmarks", "", "Written by `python benchmarks/make_page.py` from `benchmarks/results/`. Two virtual cores of a shared",
-             "machine, no GPU: ratios within a run hold better than the rates."]
+    lines = ["# benchmarks", "", "Written by `python benchmarks/make_page.py` from `benchmarks/results/`.",
+             "Two virtual cores of a shared machine, no GPU: ratios within a run hold better than the rates."]
     for path in sorted((HERE / "results").glob("*.json")):
         lines += ["", f"## {path.stem}", "", f"`{COMMANDS[path.stem]}`", "", "| | |", "|---|---|"]
         lines += [f"| {key} | {value} |" for key, value in rows(json.loads(path.read_text()))]
