@@ -5,7 +5,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 COMMANDS = {"client": "python benchmarks/client.py 10", "morphology": "python benchmarks/morphology.py",
-            "workflow": "python benchmarks/workflow.py demo (in the folder of a finished demo)",
+            "workflow": "python benchmarks/workflow.py galaxiesml (in the folder of that finished run)",
             "training": "python -m skyloom bench --model galaxiesml_cnn --size 64 --objects 1024"}
 
 
