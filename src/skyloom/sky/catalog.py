@@ -13,7 +13,7 @@ from skyloom.sky import geometry, hashing, hsc, population
 
 FLAGS = {"sdsscentroid_flag": 0.004, "pixelflags_interpolatedcenter": 0.008, "pixelflags_crcenter": 0.003,
          "pixelflags_bad": 0.002, "cmodel_flag": 0.006}
-OBSERVED = 0.7  # share of a source's rows that are repeats of it
+REPEATED = 0.7  # share of a source's rows that are repeats of it
 LIMIT = 22.5  # faintest i in the table: the bright tier, so that a query over 1000 deg^2 stays affordable
 
 
@@ -47,9 +47,9 @@ def forced(sky: hsc.Sky, box) -> dict[str, np.ndarray]:
                 seen[chunk] = hsc.covered(sky, tract, *pixels[:, chunk])
     source = {name: column[seen] for name, column in source.items()}
     tracts, pixels = tracts[seen], pixels[:, seen]
-    # geometric number of rows with mean 1 / (1 - OBSERVED), at most 12
+    # geometric number of rows with mean 1 / (1 - REPEATED), at most 12
     u = _unit(source["id"], sky.seed, "rows")
-    rows = np.minimum(1 + np.floor(np.log1p(-u) / np.log(OBSERVED)), 12).astype(int)
+    rows = np.minimum(1 + np.floor(np.log1p(-u) / np.log(REPEATED)), 12).astype(int)
     first = np.repeat(np.cumsum(rows) - rows, rows)
     visit = np.arange(rows.sum()) - first
     source = {name: np.repeat(column, rows, axis=0) for name, column in source.items()}
