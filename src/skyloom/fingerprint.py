@@ -10,16 +10,15 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import json
-import os
-import sys
 from pathlib import Path
+
+from skyloom import memory
 
 SOURCE = Path(__file__).resolve().parent
 # Plumbing that decides no number, and the embedded sky, which stands for the outside world:
 # its replies are kept in cache/ as a live archive's are.
 INFRASTRUCTURE = ("skyloom", "skyloom.errors", "skyloom.progress", "skyloom.locks", "skyloom.fingerprint",
-                  "skyloom.config", "skyloom.canonical", "skyloom.__main__", "skyloom.verbs")
+                  "skyloom.config", "skyloom.canonical", "skyloom.memory", "skyloom.__main__", "skyloom.verbs")
 OUTSIDE = "skyloom.sky"
 
 
@@ -71,12 +70,12 @@ def _tree(text: str) -> ast.Module:
 def _facts(module: str) -> tuple[str, tuple[str, ...]]:
     """(hash of the module's syntax tree, skyloom modules it imports at its top or inside a function)."""
     text = _path(module).read_bytes()
-    key = hashlib.sha256(VERSION + text).hexdigest()
-    known = _memory()
+    key = hashlib.sha256(text).hexdigest()
+    known = memory.recall("fingerprints")
     if key not in known:
         tree = _tree(text.decode())
         known[key] = [hashlib.sha256(ast.dump(tree).encode()).hexdigest(), _names(tree)]
-        _remember(known)
+        memory.remember("fingerprints", known)
     found = {".".join(name.split(".")[:k]) for name in known[key][1] for k in range(1, name.count(".") + 2)}
     return known[key][0], tuple(sorted(name for name in found if _path(name)))
 
@@ -90,27 +89,3 @@ def _names(tree: ast.Module) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return sorted(name for name in found if name.split(".")[0] == "skyloom")
-
-
-# Parsing fifty modules takes most of a second, at each call of snakemake: what a file's bytes gave is kept
-# beside the bytecode. Losing the file costs that second once.
-VERSION = b"1:%d.%d:" % sys.version_info[:2]
-MEMORY = SOURCE / "__pycache__" / "fingerprints.json"
-
-
-@functools.cache
-def _memory() -> dict:
-    try:
-        return json.loads(MEMORY.read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def _remember(known: dict) -> None:
-    temporary = MEMORY.with_name(f"{MEMORY.name}.{os.getpid()}")
-    try:
-        MEMORY.parent.mkdir(exist_ok=True)
-        temporary.write_text(json.dumps(known))
-        os.replace(temporary, MEMORY)
-    except OSError:
-        temporary.unlink(missing_ok=True)

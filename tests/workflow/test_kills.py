@@ -1,5 +1,6 @@
-"""kill -9 at five moments, then the same catalog as an undisturbed run."""
+"""kill -9 at five moments in two manners, then the same catalog as an undisturbed run."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -30,11 +31,27 @@ def children(pid: int) -> list[int]:
     return [p.pid for p in psutil.Process(pid).children() if any("snakemake" in word for word in p.cmdline())]
 
 
-def kill_at(folder: Path, sign, group: bool, log) -> None:
-    """Run until `sign()` holds, then kill -9: the whole group, or snakemake alone (its job lives on)."""
-    run = start(folder, log)
-    deadline = time.monotonic() + 240
-    while not sign():
+def jobs(folder: Path) -> list[int]:
+    """Process ids of verbs at work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            if process.cwd() == str(folder) and "skyloom" in words and "run" not in words:
+                found.append(process.pid)
+    return found
+
+
+def kill_at(folder: Path, pattern: str, ready, group: bool, log, command=start) -> bool:
+    """Kill -9 a run once a log of `pattern` has begun and `ready()` holds; True if a job outlived it.
+
+    `group`: the whole process group; else snakemake and its parent alone, so that the job lives on.
+    """
+    for old in folder.glob(pattern):
+        old.unlink()
+    run = command(folder, log)
+    deadline = time.monotonic() + 400
+    while not (any(folder.glob(pattern)) and ready()):
         assert run.poll() is None, f"the run ended before its moment: {Path(log.name).read_text()[-3000:]}"
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -46,23 +63,34 @@ def kill_at(folder: Path, sign, group: bool, log) -> None:
             os.kill(pid, signal.SIGKILL)
         os.kill(run.pid, signal.SIGKILL)
     run.wait()
+    patience = time.monotonic() + 5  # what was killed takes a moment to vanish
+    while group and jobs(folder) and time.monotonic() < patience:
+        time.sleep(0.1)
+    return bool(jobs(folder))
 
 
-def exists(folder: Path, pattern: str):
-    return lambda: any(folder.glob(pattern))
+def kill_everywhere(folder: Path, name: str, log, command=start) -> dict:
+    """Kill at five moments, each time the group and then snakemake alone: {moment: did its orphan live on?}."""
+    def begun(pattern):
+        return lambda: any(folder.glob(pattern))
+
+    moments = {"query": begun("results"), "download_cutouts": begun(f"cache/{name}/hsc/*.sqlite"), "measure": begun("results"),
+               "pack": begun("results"), "train": begun(f"cache/{name}/train/galaxiesml_cnn*.pt")}
+    orphans = {}
+    for moment, ready in moments.items():
+        pattern = f"logs/{name}/{moment}/{'galaxiesml_cnn' if moment == 'train' else ''}*.log"
+        assert not kill_at(folder, pattern, ready, True, log, command), "a job outlived the kill of its group"
+        orphans[moment] = kill_at(folder, pattern, ready, False, log, command)
+    return orphans
 
 
-def test_five_kills_later_the_catalog_is_the_same(tiny_run, tmp_path):
+def test_ten_kills_later_the_catalog_is_the_same(tiny_run, tmp_path):
     folder = workplace(tmp_path / "killed")
-    logs = folder / "logs" / "tiny"
-    moments = [("query", exists(logs, "query/*.log"), True), ("download", exists(folder, "cache/tiny/hsc/*.sqlite"), False),
-               ("measure", exists(logs, "measure/*.log"), True), ("pack", exists(logs, "pack/*.log"), False),
-               ("train", exists(folder, "cache/tiny/train/galaxiesml_cnn*.pt"), False)]
     with open(tmp_path / "log", "w") as log:
-        for _, sign, group in moments:
-            kill_at(folder, sign, group, log)
+        orphans = kill_everywhere(folder, "tiny", log)
         last = start(folder, log)
         assert last.wait(timeout=600) == 0, Path(log.name).read_text()[-4000:]
+    assert sum(orphans.values()) >= 3, orphans
     same(tiny_run / "results" / "tiny", folder / "results" / "tiny")
     left = [p.name for p in (folder / "results" / "tiny").rglob("*.tmp")]
     assert not [name for name in left if not name.startswith(".")]

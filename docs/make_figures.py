@@ -1,0 +1,80 @@
+"""Figures of real pixels for docs/real_data.md, drawn from the test data: rows of them enter no file.
+
+    SKYLOOM_TEST_DATA=/path/to/data python docs/make_figures.py
+"""
+
+import os
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas
+from astropy.io import fits
+
+from skyloom import cutouts
+from skyloom.measure import morphology, sources
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402
+from matplotlib.patches import Ellipse  # noqa: E402
+
+DOCS = Path(__file__).resolve().parent
+KERNEL = DOCS.parent / "resources" / "gauss_1.5_3x3.conv"
+OPTIONS = {"detect_thresh": 1.5, "analysis_thresh": 1.5, "minarea": 5, "deblend_nthresh": 32, "deblend_cont": 0.005,
+           "clean_param": 1.0, "back_size": 64, "back_filtersize": 3, "surface_brightness": "calibrated"}
+
+
+def ellipses(axis, found: sources.Sources) -> None:
+    """Isophotal ellipses (3 times a and b) of all detections, the target's in orange."""
+    for k, row in enumerate(found.catalog):
+        axis.add_patch(Ellipse((row["x"], row["y"]), 6 * row["a"], 6 * row["b"], angle=np.degrees(row["theta"]), fill=False,
+                               color="tab:orange" if k == found.target() else "tab:cyan", lw=0.8))
+
+
+def stars(data: Path, axes) -> None:
+    """Three HSC-I PDR2 stars, read, calibrated and measured as a run of images.yaml does."""
+    table = pandas.read_csv(data / "B_images" / "hsc_pdr2_stars" / "star_cat_correct.csv")
+    kernel = morphology.read_kernel(KERNEL.read_text())
+    for axis, star in zip(axes, table.sort_values("imag_psf").itertuples(), strict=False):
+        row = {"path": str(data / "B_images" / "hsc_pdr2_stars" / Path(star.star_filename).name), "ra": star.ira,
+               "dec": star.idec}
+        row |= dict.fromkeys(("hdu", "plane", "zero_point", "x", "y", "variance_path", "variance_hdu", "mask_path",
+                              "mask_hdu", "psf_path", "pixel_scale"), "")
+        stamp, _ = cutouts.stamp_of_file(row, 0.168, 23, 1.0, True)
+        columns, _, found = sources.measure(stamp.image, stamp.ivar == 0, {**OPTIONS, "detect_thresh": 3.0}, kernel, 31.4, 0.168)
+        axis.imshow(np.arcsinh(stamp.image / 50), origin="lower", cmap="gray")
+        ellipses(axis, found)
+        y, x = np.mgrid[:23, :23] - 11
+        measured = 31.4 - 2.5 * np.log10(stamp.image[np.hypot(x, y) < 10].sum())
+        axis.set_title(f"HSC-I PDR2 star\ni {measured:.2f} (catalog {star.imag_psf:.2f})\n"
+                       f"r50 {columns['half_light_radius'] * 0.168:.2f} arcsec", fontsize=8)
+
+
+def emmi(data: Path, axis) -> None:
+    """sep's reference image with our detections and SExtractor's own catalog."""
+    with fits.open(data / "D_extraction" / "sep" / "image.fits") as hdus:
+        pixels = np.asarray(hdus[0].data, np.float32)
+    reference = np.loadtxt(data / "D_extraction" / "sep" / "image.cat")
+    kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32)  # SExtractor's default.conv
+    found = sources.detect(pixels, np.zeros(pixels.shape, bool), OPTIONS, kernel)
+    axis.imshow(np.arcsinh(found.data / found.rms / 3), origin="lower", cmap="gray", vmin=-0.5, vmax=3)
+    ellipses(axis, found)
+    axis.plot(reference[:, 1] - 1, reference[:, 2] - 1, "+", color="tab:red", ms=5)
+    axis.set_title(f"EMMI image: {len(found.catalog)} detections (ellipses),\n{len(reference)} of SExtractor's catalog (+)",
+                   fontsize=8)
+
+
+def main() -> None:
+    data = Path(os.environ["SKYLOOM_TEST_DATA"])
+    figure, axes = pyplot.subplots(1, 4, figsize=(12, 3.6), width_ratios=(1, 1, 1, 1.5))
+    stars(data, axes[:3])
+    emmi(data, axes[3])
+    for axis in axes:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.tight_layout()
+    figure.savefig(DOCS / "real_pixels.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()

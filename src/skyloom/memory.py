@@ -1,0 +1,38 @@
+"""Facts that cost much to work out and follow from bytes alone, kept beside the bytecode.
+
+Parsing fifty modules and loading a schema validator takes most of a second at each call of snakemake.
+Losing the file costs that second once.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from pathlib import Path
+
+PLACE = Path(__file__).resolve().parent / "__pycache__"
+VERSION = "2:%d.%d" % sys.version_info[:2]
+
+
+@functools.cache
+def recall(name: str) -> dict:
+    """The facts kept under a name; empty where there are none, or another Python's."""
+    try:
+        found = json.loads((PLACE / f"{name}.json").read_text())
+        return found["facts"] if found.get("version") == VERSION else {}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}
+
+
+def remember(name: str, facts: dict) -> None:
+    """Keep facts under a name; a folder that can't be written to is no error."""
+    path = PLACE / f"{name}.json"
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        PLACE.mkdir(exist_ok=True)
+        temporary.write_text(json.dumps({"version": VERSION, "facts": facts}))
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
