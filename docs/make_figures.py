@@ -4,6 +4,7 @@
 """
 
 import os
+import tempfile
 from pathlib import Path
 
 import matplotlib
@@ -12,11 +13,12 @@ import pandas
 from astropy.io import fits
 
 from skyloom import cutouts
+from skyloom.archives import local
 from skyloom.measure import morphology, sources
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.patches import Ellipse  # noqa: E402
+from matplotlib import pyplot
+from matplotlib.patches import Ellipse
 
 DOCS = Path(__file__).resolve().parent
 KERNEL = DOCS.parent / "resources" / "gauss_1.5_3x3.conv"
@@ -35,11 +37,14 @@ def stars(data: Path, axes) -> None:
     """Three HSC-I PDR2 stars, read, calibrated and measured as a run of images.yaml does."""
     table = pandas.read_csv(data / "B_images" / "hsc_pdr2_stars" / "star_cat_correct.csv")
     kernel = morphology.read_kernel(KERNEL.read_text())
-    for axis, star in zip(axes, table.sort_values("imag_psf").itertuples(), strict=False):
-        row = {"path": str(data / "B_images" / "hsc_pdr2_stars" / Path(star.star_filename).name), "ra": star.ira,
-               "dec": star.idec}
-        row |= dict.fromkeys(("hdu", "plane", "zero_point", "x", "y", "variance_path", "variance_hdu", "mask_path",
-                              "mask_hdu", "psf_path", "pixel_scale"), "")
+    table = table.sort_values("imag_psf")
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = pandas.DataFrame({
+            "object_id": table["# object_id"], "band": "i", "ra": table["ira"], "dec": table["idec"],
+            "path": [data / "B_images" / "hsc_pdr2_stars" / Path(name).name for name in table["star_filename"]]})
+        manifest.to_csv(Path(folder) / "manifest.csv", index=False)
+        rows = local.read_manifest(Path(folder) / "manifest.csv").to_dict("records")
+    for axis, star, row in zip(axes, table.itertuples(), rows, strict=False):
         stamp, _ = cutouts.stamp_of_file(row, 0.168, 23, 1.0, True)
         columns, _, found = sources.measure(stamp.image, stamp.ivar == 0, {**OPTIONS, "detect_thresh": 3.0}, kernel, 31.4, 0.168)
         axis.imshow(np.arcsinh(stamp.image / 50), origin="lower", cmap="gray")
@@ -60,6 +65,8 @@ def emmi(data: Path, axis) -> None:
     axis.imshow(np.arcsinh(found.data / found.rms / 3), origin="lower", cmap="gray", vmin=-0.5, vmax=3)
     ellipses(axis, found)
     axis.plot(reference[:, 1] - 1, reference[:, 2] - 1, "+", color="tab:red", ms=5)
+    axis.set_xlim(0, pixels.shape[1] - 1)
+    axis.set_ylim(0, pixels.shape[0] - 1)
     axis.set_title(f"EMMI image: {len(found.catalog)} detections (ellipses),\n{len(reference)} of SExtractor's catalog (+)",
                    fontsize=8)
 

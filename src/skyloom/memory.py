@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 PLACE = Path(__file__).resolve().parent / "__pycache__"
-VERSION = "2:%d.%d" % sys.version_info[:2]
+VERSION = f"2:{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 @functools.cache
