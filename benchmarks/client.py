@@ -4,9 +4,10 @@ import json
 import sys
 import time
 
-from skyloom import cutouts
 from skyloom.archives import hsc_das, replies
 from skyloom.archives.http import Client
+from skyloom.cutouts import hsc as stamps_of_hsc
+from skyloom.cutouts import lists
 from skyloom.sky.hsc import Sky
 from skyloom.sky.servers import hsc
 
@@ -19,7 +20,7 @@ def main(rate=10.0, requests=120, rows_each=1):
             replies.Replies(":memory:", "benchmark") as store:
         client = Client(rpm=60 * rate, timeout=10, attempts=5, auth=hsc.ACCOUNT)
         started = time.perf_counter()
-        dead = cutouts.fetch(client, hsc.urls(server.url)["psf_url"], hsc_das.PSF, rows, cutouts.check_psf, store, 5)
+        dead = lists.fetch(client, hsc.urls(server.url)["psf_url"], hsc_das.PSF, rows, stamps_of_hsc.check_psf, store, 5)
         seconds = time.perf_counter() - started
         stats = server.stats()
     asked = stats["requests"]["hsc.psf"]

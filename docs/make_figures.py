@@ -12,8 +12,8 @@ import numpy as np
 import pandas
 from astropy.io import fits
 
-from skyloom import cutouts
 from skyloom.archives import local
+from skyloom.cutouts import files
 from skyloom.measure import morphology, sources
 
 matplotlib.use("Agg")
@@ -45,7 +45,7 @@ def stars(data: Path, axes) -> None:
         manifest.to_csv(Path(folder) / "manifest.csv", index=False)
         rows = local.read_manifest(Path(folder) / "manifest.csv").to_dict("records")
     for axis, star, row in zip(axes, table.itertuples(), rows, strict=False):
-        stamp, _ = cutouts.stamp_of_file(row, 0.168, 23, 1.0, True)
+        stamp, _ = files.stamp_of_file(row, 0.168, 23, 1.0, True)
         columns, _, found = sources.measure(stamp.image, stamp.ivar == 0, {**OPTIONS, "detect_thresh": 3.0}, kernel, 31.4, 0.168)
         axis.imshow(np.arcsinh(stamp.image / 50), origin="lower", cmap="gray")
         ellipses(axis, found)

@@ -6,7 +6,7 @@ SkyloomError
     Refused       the archive said no and will say so again (bad SQL, wrong credentials, bad parameters)
     ReplyError    a reply came but is not what was asked for; the request may be repeated
 
-"No coverage" is no error: it is a status (see `skyloom.cutouts.STATUS`).
+"No coverage" is no error: it is a status (see `skyloom.cutouts.stamps.STATUS`).
 """
 
 

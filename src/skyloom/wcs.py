@@ -41,6 +41,14 @@ def check_scale(cd, expected: float, tolerance: float = 0.01) -> None:
         raise ReplyError("wrong_scale", f"{found:.4f} arcsec/px, asked for {expected:.4f}")
 
 
+def check_centre(crval, crpix, cd, ra: float, dec: float, shape, tolerance: float = 1.0) -> None:
+    """ReplyError `off_centre` if (ra, dec) lies more than `tolerance` px off the centre of an image of `shape` (y, x)."""
+    x, y = tan_pixel(crval, crpix, cd, ra, dec)
+    dx, dy = x - (shape[1] - 1) / 2, y - (shape[0] - 1) / 2
+    if max(abs(dx), abs(dy)) > tolerance:
+        raise ReplyError("off_centre", f"the position lies ({dx:.1f}, {dy:.1f}) px off the centre")
+
+
 def centre_crop(x: float, y: float, shape: tuple[int, int], size: int) -> tuple[slice, slice]:
     """Slices (y, x) of the size x size window whose centre lies nearest to pixel (x, y).
 

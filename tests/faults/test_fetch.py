@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from skyloom import cutouts
 from skyloom.archives import hsc_das, replies
 from skyloom.archives.http import Client
+from skyloom.archives.plane import Plane
+from skyloom.cutouts import hsc as stamps_of_hsc
+from skyloom.cutouts import lists, stamps
 from skyloom.errors import InputError
 from skyloom.sky import catalog
 from skyloom.sky.servers import hsc
@@ -23,8 +25,8 @@ def fetch(sky, rows, tmp_path, faults=(), attempts=3, account=hsc.ACCOUNT, timeo
     with hsc.server(sky, faults=list(faults), **limits).running() as server:
         client = Client(rpm=60000, timeout=timeout, attempts=attempts, auth=account, wait_initial=0.02)
         with replies.Replies(tmp_path / "r.sqlite", "test") as store:
-            dead = cutouts.fetch(client, hsc.urls(server.url)["cutout_url"], hsc_das.CUTOUT, rows, cutouts.check_cutout, store,
-                                 attempts)
+            dead = lists.fetch(client, hsc.urls(server.url)["cutout_url"], hsc_das.CUTOUT, rows, stamps_of_hsc.check_cutout,
+                               store, attempts)
             states = {row: (store.get(row) or ("absent", "", "", None)) for row in rows}
         return states, dead, server.stats()
 
@@ -98,25 +100,25 @@ def plane(shape=(70, 70), **changes):
     base = {"image": np.random.default_rng(0).normal(0, 1, shape).astype(np.float32), "mask": np.zeros(shape, np.int32),
             "bad": np.zeros(shape, bool), "variance": np.ones(shape, np.float32), "zero_point": 27.0, "crval": (150.0, 2.0),
             "crpix": (35.5, 35.5), "cd": np.array([[-0.168, 0], [0, 0.168]]) / 3600}
-    return hsc_das.Plane(**(base | changes))
+    return Plane(**(base | changes))
 
 
 def test_states_of_a_stamp():
-    assert cutouts.cut_stamp(plane(), 150.0, 2.0, 63, 0.05).status == "ok"
-    assert cutouts.cut_stamp(plane((50, 50), crpix=(25.5, 25.5)), 150.0, 2.0, 63, 0.05).status == "too_small"
-    padded = cutouts.cut_stamp(plane((50, 50), crpix=(25.5, 25.5)), 150.0, 2.0, 63, 0.5, pad=True)
-    assert padded.status == "ok" and (padded.ivar[:5] == 0).all() and (padded.mask[:5] & cutouts.UNUSABLE).all()
+    assert stamps.cut_stamp(plane(), 150.0, 2.0, 63, 0.05).status == "ok"
+    assert stamps.cut_stamp(plane((50, 50), crpix=(25.5, 25.5)), 150.0, 2.0, 63, 0.05).status == "too_small"
+    padded = stamps.cut_stamp(plane((50, 50), crpix=(25.5, 25.5)), 150.0, 2.0, 63, 0.5, pad=True)
+    assert padded.status == "ok" and (padded.ivar[:5] == 0).all() and (padded.mask[:5] & stamps.UNUSABLE).all()
     bad = np.zeros((70, 70), bool)
     bad[25:45, 25:45] = True
-    masked = cutouts.cut_stamp(plane(bad=bad), 150.0, 2.0, 63, 0.05)
+    masked = stamps.cut_stamp(plane(bad=bad), 150.0, 2.0, 63, 0.05)
     assert masked.status == "masked" and masked.cause and (masked.ivar[30, 30] == 0)
-    assert cutouts.cut_stamp(plane(), 151.0, 2.0, 63, 0.05).status == "failed"
-    none = cutouts.stamp_of_reply((replies.NO_COVERAGE, "", "", None), 150.0, 2.0, 63, 0.05, False)
+    assert stamps.cut_stamp(plane(), 151.0, 2.0, 63, 0.05).status == "failed"
+    none = stamps_of_hsc.stamp_of_reply((replies.NO_COVERAGE, "", "", None), 150.0, 2.0, 63, 0.05, False)
     assert none.status == "no_coverage" and not none.ivar.any()
 
 
 def test_counts_become_njy_by_the_headers_own_zero_point():
     for zero_point in (27.0, 25.0):
-        stamp = cutouts.cut_stamp(plane(image=np.full((70, 70), 2.0, np.float32), zero_point=zero_point), 150.0, 2.0, 63, 0.05)
+        stamp = stamps.cut_stamp(plane(image=np.full((70, 70), 2.0, np.float32), zero_point=zero_point), 150.0, 2.0, 63, 0.05)
         assert stamp.image[31, 31] == pytest.approx(2 * 10 ** (0.4 * (31.4 - zero_point)), rel=1e-6)
         assert stamp.zero_point == zero_point

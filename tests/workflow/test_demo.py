@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 import pytest
 
-from skyloom.cutouts import STATUS
+from skyloom.cutouts.stamps import STATUS
 from skyloom.measure.sources import FLAGS
 from skyloom.sample.shards import pixels
 

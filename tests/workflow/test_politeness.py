@@ -31,7 +31,7 @@ def test_sixteen_cores_are_two_streams_at_the_allowed_rate(tmp_path, stand_alone
     config |= {"run": "polite", "shards": {"least": 6}}
     config["query"]["region"] = config["embedded"]["footprint"] = [150.0, 150.16, 2.0, 2.16]
     config["embedded"] |= {"faults": [], "hole_rate": 0.3, "gap_rate": 0.004}
-    config["services"]["hsc"] |= {"rpm": int(RATE * 60)} | {k: v for k, v in stand_alone.items() if k != "url"}
+    config["services"]["hsc"] |= {"rpm": int(RATE * 60)} | stand_alone["services"]["hsc"]
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     plan_of(folder)
     done = snakemake(folder, "--cores", "16", "cutouts")

@@ -86,7 +86,7 @@ def test_a_changed_parser_parses_again_and_asks_for_nothing(tiny_run, tmp_path):
     """With the cache of raw replies in place and no server in reach, the stamps are rebuilt."""
     folder = tmp_path / "tiny"
     shutil.copytree(tiny_run, folder, ignore=shutil.ignore_patterns("trace"))
-    edit(folder / "src" / "skyloom" / "cutouts.py", "<= size / 4", "<= size / 3")
+    edit(folder / "src" / "skyloom" / "cutouts" / "stamps.py", "<= size / 4", "<= size / 3")
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["services"]["hsc"] |= {f"{kind}_url": "http://127.0.0.1:9/" for kind in ("sql", "cutout", "psf")}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

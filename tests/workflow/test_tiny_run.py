@@ -8,7 +8,7 @@ import pandas
 import pytest
 
 from skyloom import fingerprint
-from skyloom.cutouts import STATUS
+from skyloom.cutouts.stamps import STATUS
 from skyloom.measure.sources import FLAGS
 from tests.conftest import snakemake
 

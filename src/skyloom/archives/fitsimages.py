@@ -69,3 +69,38 @@ def _header(body: bytes, at: int) -> tuple[Cards, int]:
                 return cards, at
             cards[key] = line
     raise ReplyError("bad_fits", "a header without END")
+
+
+def tan(cards: Cards) -> tuple[tuple[float, float], tuple[float, float], np.ndarray]:
+    """(CRVAL, CRPIX, CD in deg/px) of a gnomonic WCS given as CD, PCi_j or the old PC00i00j with CDELT.
+
+    ReplyError `bad_fits` if there is none.
+    """
+    if not str(cards.value("CTYPE1", "")).startswith("RA---TAN"):
+        raise ReplyError("bad_fits", f"CTYPE1 is {cards.value('CTYPE1')!r}, not a gnomonic WCS")
+    try:
+        crval, crpix = ((float(cards.value(f"{key}1")), float(cards.value(f"{key}2"))) for key in ("CRVAL", "CRPIX"))
+        if "CD1_1" in cards:
+            return crval, crpix, np.array([[cards.value(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)], float)
+        form = "PC00{}00{}" if "PC001001" in cards else "PC{}_{}"
+        unit = np.eye(2)
+        turn = np.array([[cards.value(form.format(i, j), unit[i - 1, j - 1]) for j in (1, 2)] for i in (1, 2)], float)
+        steps = np.array([float(cards.value("CDELT1")), float(cards.value("CDELT2"))])
+    except TypeError:
+        raise ReplyError("bad_fits", "no celestial WCS in the image's header") from None
+    return crval, crpix, steps[:, None] * turn
+
+
+def check_unit(cards: Cards, known) -> None:
+    """ReplyError `unknown_unit` if the header names a unit that isn't in `known` (lower case; empty = none named)."""
+    unit = str(cards.value("BUNIT", "") or "").strip()
+    if unit.lower() not in known:
+        raise ReplyError("unknown_unit", f"BUNIT is {unit!r}")
+
+
+def check_pixels(image: np.ndarray) -> None:
+    """ReplyError `all_nan` or `all_zero` for an image that holds nothing."""
+    if not np.isfinite(image).any():
+        raise ReplyError("all_nan", "no finite pixel")
+    if not np.any(np.nan_to_num(image)):
+        raise ReplyError("all_zero", "every pixel is zero")

@@ -6,12 +6,12 @@ import functools
 import io
 import re
 import tarfile
-from dataclasses import dataclass
 
 import numpy as np
 
 from skyloom import wcs
 from skyloom.archives import fitsimages
+from skyloom.archives.plane import Plane
 from skyloom.errors import ReplyError
 
 ROWS = 990  # rows of a list; the service takes at most 1000
@@ -87,20 +87,6 @@ def members(stream):
         raise ReplyError("truncated", "the archive's end is missing")
 
 
-@dataclass
-class Plane:
-    """One band of one object as it came: counts, bad-pixel planes, variance in counts^2, calibration, WCS."""
-
-    image: np.ndarray
-    mask: np.ndarray
-    bad: np.ndarray
-    variance: np.ndarray
-    zero_point: float
-    crval: tuple[float, float]
-    crpix: tuple[float, float]
-    cd: np.ndarray
-
-
 @functools.lru_cache(64)
 def _unusable(planes: tuple[str, ...]) -> int:
     """The bits of `BAD_PLANES` in a mask header's MP_ cards."""
@@ -121,17 +107,10 @@ def parse_cutout(body: bytes) -> Plane:
     (top, _), (head, image), (mask_head, mask), (_, variance) = hdus[:4]
     if "FLUXMAG0" not in top:
         raise ReplyError("no_zero_point", "FLUXMAG0 is missing")
-    try:
-        cd = np.array([[head.value(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)], float)
-        crval, crpix = ((float(head.value(f"{key}1")), float(head.value(f"{key}2"))) for key in ("CRVAL", "CRPIX"))
-        zero_point = 2.5 * np.log10(float(top.value("FLUXMAG0")))
-    except TypeError:
-        raise ReplyError("bad_fits", "no celestial WCS in the image's header") from None
+    crval, crpix, cd = fitsimages.tan(head)
+    zero_point = 2.5 * np.log10(float(top.value("FLUXMAG0")))
     wcs.check_scale(cd, SCALE)
-    if not np.isfinite(image).any():
-        raise ReplyError("all_nan", "no finite pixel")
-    if not np.any(image):
-        raise ReplyError("all_zero", "every pixel is zero")
+    fitsimages.check_pixels(image)
     unusable = _unusable(tuple(card for key, card in mask_head.items() if key.startswith("MP_")))
     return Plane(image.astype(np.float32), mask.astype(np.int32), (mask & unusable) != 0,
                  variance.astype(np.float32), float(zero_point), crval, crpix, cd)

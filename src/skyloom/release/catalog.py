@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom.cutouts import STATUS
+from skyloom.cutouts.stamps import STATUS
 from skyloom.errors import InputError
 from skyloom.measure.sources import FLAGS as MORPHOLOGY
 

@@ -33,7 +33,7 @@ def _normal(ids: np.ndarray, *parts) -> np.ndarray:
 @functools.lru_cache(4)
 def forced(sky: hsc.Sky, box) -> dict[str, np.ndarray]:
     """Columns of `forced` and `forced2` for a box in deg: one row per measurement of a source, several a source."""
-    source = population.in_region(sky.seed, box)
+    source = population.in_region(sky.seed, box, reddening=sky.reddening)
     keep = source["i"] < LIMIT
     source = {name: column[keep] for name, column in source.items()}
     tracts = np.array([geometry.tract_of(a, d) for a, d in zip(source["ra"], source["dec"], strict=True)], int)

@@ -29,6 +29,7 @@ class Sky:
     footprint: tuple[float, float, float, float] = (149.0, 151.0, 1.0, 3.0)
     hole_rate: float = 0.3  # holes per patch
     gap_rate: float = 0.004  # chance that the archive has lost a patch's image in one band
+    reddening: float = 0.0  # mean E(B-V) of the Galaxy's dust in front of everything
 
 
 def seeing(sky: Sky, tract: int, band: str) -> float:
@@ -140,7 +141,8 @@ def model(sky: Sky, tract: int, x0: int, y0: int, width: int, height: int) -> np
     """Noise-free (band, height, width) nJy of a window; kept, because a list asks for its bands one after another."""
     sigma = np.array([sky_sigma(b) for b in BANDS], np.float32)
     fwhms = [round(seeing(sky, tract, b) / SCALE, 4) for b in BANDS]
-    return render.render(sky.seed, geometry.tract_centre(tract), x0, y0, width, height, sigma, fwhms, SCALE)
+    return render.render(sky.seed, geometry.tract_centre(tract), x0, y0, width, height, sigma, fwhms, SCALE,
+                         reddening=sky.reddening)
 
 
 def exposure(sky: Sky, tract: int, x0: int, y0: int, width: int, height: int, band: str):

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skyloom.sky import geometry, hashing, seds
+from skyloom.sky import dust, geometry, hashing, seds
 
 SED_SCATTER = 0.05  # mag rms at the knots: without it a table of magnitudes finds the redshift too easily
 _Z = np.arange(0.02, 4.2, 0.01) + 0.005
 _M = np.arange(-25.0, -11.0, 0.1) + 0.05
 _I = seds.BANDS.index("i")
+SED_COLUMNS = ("absolute", "bulge", "disc", "fraction", "dust")  # of `sed`, then the knots; a star's are i and g-i
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _expectation(tier: Tier) -> tuple[float, np.ndarray]:
     area = 41252.96 / (12 * tier.nside**2)
     zeros = np.zeros_like(_Z)
     # the smallest K correction of any type bounds which (z, M) can be bright enough
-    smallest = np.min([seds.magnitudes(zeros + t, zeros + e, _Z)[:, _I] - seds.magnitudes(zeros + t, zeros + e, zeros)[:, 5]
+    smallest = np.min([seds.magnitudes(zeros + t, zeros + e, _Z)[:, _I] - seds.magnitudes(zeros + t, zeros + e, zeros)[:, -1]
                        for t in (0, 0.5, 1, 2, 3, 4) for e in (0, 0.3)], axis=0)
     brightest = _M[None] + (np.interp(_Z, z, dm) + smallest)[:, None]
     possible = (brightest < tier.faint + 0.3) & (brightest > tier.bright - 3.5)
@@ -92,10 +93,12 @@ def cell(seed: int, tier: Tier, pixel: int) -> dict[str, np.ndarray]:
     absolute = _M[im] + 0.1 * (rng.random(n) - 0.5)
     draw = rng.standard_normal((7, n))
     types = _types(red, z, absolute, draw, rng.beta(1.2, 4.5, n), rng.gamma(1.6, 0.05, n))
-    bulge, disc = _fluxes(z, absolute, types, SED_SCATTER * rng.standard_normal((n, len(seds.KNOTS))))
+    knots = SED_SCATTER * rng.standard_normal((n, len(seds.KNOTS)))
+    bulge, disc = _fluxes(z, absolute, types, knots)
     u = rng.random((5, n))
     out = {"z": z, "kind": np.zeros(n, np.int8), "i": 31.4 - 2.5 * np.log10(bulge[:, _I] + disc[:, _I]),
            "bulge": bulge.astype(np.float32), "disc": disc.astype(np.float32),
+           "sed": np.column_stack([absolute, *(types[name] for name in SED_COLUMNS[1:]), knots]).astype(np.float32),
            **_shapes(red, z, absolute, draw, u)}
     out |= _positions(tier, pixel, u)
     out["id"] = _ids(tier, pixel, n)
@@ -116,16 +119,16 @@ def _types(red, z, absolute, draw, beta, gamma) -> dict[str, np.ndarray]:
     return {"disc": disc, "bulge": bulge, "fraction": np.clip(fraction, 0, 1), "dust": dust}
 
 
-def _fluxes(z, absolute, types, knots) -> tuple[np.ndarray, np.ndarray]:
-    """Bulge and disc fluxes (n, 5) in nJy: two SEDs a galaxy make the colour gradient that images add."""
+def _fluxes(z, absolute, types, knots, survey: str = "hsc") -> tuple[np.ndarray, np.ndarray]:
+    """Bulge and disc fluxes (n, band) in nJy: two SEDs a galaxy make the colour gradient that images add."""
     grid, dm, _, _ = _distances()
     apparent = absolute + np.interp(z, grid, dm)
-    deviation = seds.scatter(knots, z)
+    deviation = seds.scatter(knots, z, survey)
     out = []
-    for kind, dust, share in ((types["bulge"], types["dust"] * 0.3, types["fraction"]),
-                              (types["disc"], types["dust"], 1 - types["fraction"])):
-        rest_b = seds.magnitudes(kind, dust, np.zeros_like(z))[:, [5]]
-        mags = seds.magnitudes(kind, dust, z)[:, :5] - rest_b + apparent[:, None] + deviation
+    for kind, own_dust, share in ((types["bulge"], types["dust"] * 0.3, types["fraction"]),
+                                  (types["disc"], types["dust"], 1 - types["fraction"])):
+        rest_b = seds.magnitudes(kind, own_dust, np.zeros_like(z), survey)[:, [-1]]
+        mags = seds.magnitudes(kind, own_dust, z, survey)[:, :-1] - rest_b + apparent[:, None] + deviation
         out.append(share[:, None] * 10 ** (-0.4 * (mags - 31.4)))
     return out[0], out[1]
 
@@ -171,7 +174,8 @@ def star_cell(seed: int, pixel: int) -> dict[str, np.ndarray]:
     mags = np.stack([i + g_i, i + r_i, i, i - 0.45 * r_i, i - 0.62 * r_i], axis=1) + noise.T
     zeros, ones = np.zeros(n), np.ones(n)
     flux = 10 ** (-0.4 * (mags - 31.4))
-    out = {"z": zeros, "kind": np.ones(n, np.int8), "i": mags[:, _I], "bulge": (0 * flux).astype(np.float32),
+    out = {"z": zeros, "kind": np.ones(n, np.int8), "i": mags[:, _I], "sed": _star_sed(i, g_i),
+           "bulge": (0 * flux).astype(np.float32),
            "disc": flux.astype(np.float32), "re_disc": zeros, "re_bulge": zeros, "q_disc": ones, "q_bulge": ones,
            "pa": zeros}
     out |= _positions(STARS, pixel, rng.random((2, n)))
@@ -179,22 +183,68 @@ def star_cell(seed: int, pixel: int) -> dict[str, np.ndarray]:
     return out
 
 
-def near(seed: int, ra: float, dec: float, radius: float, tiers=(*GALAXY_TIERS, STARS)) -> dict[str, np.ndarray]:
-    """Sources of the cells within `radius` arcsec plus each tier's margin, in a fixed order, with their `margin`."""
+def _star_sed(i, g_i) -> np.ndarray:
+    out = np.zeros((len(i), len(SED_COLUMNS) + len(seds.KNOTS)), np.float32)
+    out[:, 0], out[:, 1] = i, g_i
+    return out
+
+
+def _star_magnitudes(i, g_i, survey: str) -> np.ndarray:
+    """AB magnitudes (n, band) outside the optical, linear in g-i: cool stars are blue in W1 (AB) and faint in the UV."""
+    if survey == "galex":
+        nuv = i + g_i + 2.5 + 3.0 * g_i
+        return np.stack([nuv, nuv + 3.0], axis=1)
+    w1 = i + 1.4 - 0.9 * (g_i - 0.55)
+    return np.stack([w1, w1 + 0.64], axis=1)
+
+
+@functools.lru_cache(4096)
+def light(seed: int, tier: Tier, pixel: int, survey: str, reddening: float) -> tuple[np.ndarray, np.ndarray]:
+    """(bulge, disc) fluxes (n, band) float32 nJy of a cell's sources in a survey's bands, behind the Galaxy's dust."""
+    part = star_cell(seed, pixel) if tier is STARS else cell(seed, tier, pixel)
+    fluxes = (part["bulge"], part["disc"]) if survey == "hsc" else _elsewhere(part, tier, survey)
+    if not reddening:
+        return fluxes
+    seen = dust.transmission(seed, reddening, part["ra"], part["dec"], survey)
+    return fluxes[0] * seen, fluxes[1] * seen
+
+
+def _elsewhere(part: dict, tier: Tier, survey: str) -> tuple[np.ndarray, np.ndarray]:
+    """Fluxes in another survey's bands; PS1 gives stars HSC's magnitudes, galaxies get each filter's own."""
+    sed = part["sed"].astype(float)
+    if tier is STARS:
+        disc = part["disc"] if survey == "ps1" else 10 ** (-0.4 * (_star_magnitudes(sed[:, 0], sed[:, 1], survey) - 31.4))
+        return np.zeros_like(disc, np.float32), disc.astype(np.float32)
+    types = dict(zip(SED_COLUMNS, sed.T, strict=False))
+    bulge, disc = _fluxes(part["z"], types["absolute"], types, sed[:, len(SED_COLUMNS):], survey)
+    return bulge.astype(np.float32), disc.astype(np.float32)
+
+
+def near(seed: int, ra: float, dec: float, radius: float, tiers=(*GALAXY_TIERS, STARS), survey: str = "hsc",
+         least_margin: float = 0.0, reddening: float = 0.0) -> dict[str, np.ndarray]:
+    """Sources of the cells within `radius` arcsec plus each tier's margin, in a fixed order, with their `margin`.
+
+    `least_margin` (arcsec) widens the tiers' margins for a survey whose smallest stamp reaches further; `reddening`
+    is the mean E(B-V) of the Galaxy's dust (see `sky.dust`).
+    """
     parts = []
     for tier in tiers:
-        for pixel in geometry.cells_near(tier.nside, ra, dec, radius + tier.margin):
+        margin = max(tier.margin, least_margin)
+        for pixel in geometry.cells_near(tier.nside, ra, dec, radius + margin):
             part = star_cell(seed, pixel) if tier is STARS else cell(seed, tier, pixel)
-            parts.append({**part, "margin": np.full(len(part["ra"]), tier.margin)})
+            bulge, disc = light(seed, tier, pixel, survey, reddening)
+            parts.append({**part, "bulge": bulge, "disc": disc, "margin": np.full(len(part["ra"]), margin)})
     return join(parts)
 
 
-def in_region(seed: int, box, tiers=(GALAXY_TIERS[0], STARS)) -> dict[str, np.ndarray]:
+def in_region(seed: int, box, tiers=(GALAXY_TIERS[0], STARS), reddening: float = 0.0) -> dict[str, np.ndarray]:
     """Sources of the given tiers inside (ra_min, ra_max, dec_min, dec_max) in deg."""
     parts = []
     for tier in tiers:
         for pixel in geometry.cells_in_box(tier.nside, box):
-            parts.append(star_cell(seed, pixel) if tier is STARS else cell(seed, tier, pixel))
+            part = star_cell(seed, pixel) if tier is STARS else cell(seed, tier, pixel)
+            bulge, disc = light(seed, tier, pixel, "hsc", reddening)
+            parts.append({**part, "bulge": bulge, "disc": disc})
     whole = join(parts)
     keep = geometry.in_box(box, whole["ra"], whole["dec"])
     return {name: column[keep] for name, column in whole.items()}

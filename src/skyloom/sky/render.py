@@ -114,14 +114,16 @@ def stamp_sizes(source: dict, sigma, fwhms, scale: float) -> np.ndarray:
     return SIZES[np.minimum(wanted, cap)]
 
 
-def render(seed: int, centre, x0: int, y0: int, width: int, height: int, sigma, fwhms, scale: float) -> np.ndarray:
-    """Noise-free (band, height, width) float32 nJy of a window of a tract.
+def render(seed: int, centre, x0: int, y0: int, width: int, height: int, sigma, fwhms, scale: float,
+           survey: str = "hsc", reddening: float = 0.0) -> np.ndarray:
+    """Noise-free (band, height, width) float32 nJy of a window of a tract in the survey's bands.
 
     `centre` is the tract's tangent point (ra, dec); pixel (x, y) lies at xi = -x scale, eta = y scale.
     `sigma` (band,) is the sky noise in nJy that decides how far stamps reach, `fwhms` (band,) in px.
     """
     mid = geometry.deproject(*centre, -(x0 + (width - 1) / 2) * scale, (y0 + (height - 1) / 2) * scale)
-    source = population.near(seed, float(mid[0]), float(mid[1]), max(width, height) / 2 * scale * 1.42)
+    source = population.near(seed, float(mid[0]), float(mid[1]), max(width, height) / 2 * scale * 1.42,
+                             survey=survey, least_margin=(SIZES[0] / 2 + 2) * scale, reddening=reddening)
     xi, eta = geometry.project(*centre, source["ra"], source["dec"])
     x, y = -xi / scale, eta / scale
     sizes = stamp_sizes(source, sigma, fwhms, scale)

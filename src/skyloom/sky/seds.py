@@ -14,8 +14,12 @@ from pathlib import Path
 import numpy as np
 
 BANDS = ("g", "r", "i", "z", "y")
-FILTERS = {"g": "hsc2017-g", "r": "hsc2017-r2", "i": "hsc2017-i2", "z": "hsc2017-z", "y": "hsc2017-y",
-           "B": "bessell-B"}
+# of each survey in the order of its archive's planes; the B band normalises
+FILTERS = {"hsc": {"g": "hsc2017-g", "r": "hsc2017-r2", "i": "hsc2017-i2", "z": "hsc2017-z", "y": "hsc2017-y"},
+           "ps1": {band: f"panstarrs-{band}" for band in BANDS},
+           "galex": {"nuv": "galex-nuv", "fuv": "galex-fuv"},
+           "unwise": {"w1": "wise2010-W1", "w2": "wise2010-W2"}}
+REST = "bessell-B"
 WAVE = np.exp(np.linspace(np.log(300.0), np.log(6e4), 4000))  # rest wavelengths in Angstrom
 TYPES = np.arange(0, 4.01, 0.25)  # 0 E, 1 Sbc, 2 Scd, 3 Im, 4 starburst
 DUSTS = np.arange(0, 0.51, 0.1)  # E(B-V) of the galaxy's own dust
@@ -25,18 +29,18 @@ _TAIL = {"E": -3.95, "Sbc": -3.7, "Scd": -3.7, "Im": -3.4}
 
 
 @functools.cache
-def filter_curve(band: str) -> tuple[np.ndarray, np.ndarray]:
-    """(wavelength in Angstrom, response) of one of `FILTERS`."""
+def filter_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(wavelength in Angstrom, response) of a speclite filter."""
     import speclite.filters
 
-    response = speclite.filters.load_filter(FILTERS[band])
+    response = speclite.filters.load_filter(name)
     return np.asarray(response.wavelength, float), np.clip(np.asarray(response.response, float), 0, None)
 
 
 @functools.cache
-def effective_wavelength(band: str) -> float:
-    """Response-weighted mean wavelength of a band in Angstrom."""
-    wave, response = filter_curve(band)
+def effective_wavelength(name: str) -> float:
+    """Response-weighted mean wavelength of a speclite filter in Angstrom."""
+    wave, response = filter_curve(name)
     return float(np.trapezoid(response * wave, wave) / np.trapezoid(response, wave))
 
 
@@ -77,8 +81,8 @@ def igm_transmission(wave, z):
 
 
 @functools.cache
-def table() -> np.ndarray:
-    """AB magnitudes of unit templates: (type, dust, redshift, band of `BANDS` + B), float32."""
+def table(survey: str) -> np.ndarray:
+    """AB magnitudes of unit templates: (type, dust, redshift, the survey's bands and B), float32."""
     attenuation = np.exp(-0.4 * np.log(10) * DUSTS[:, None] * calzetti(WAVE))
     base = templates()
     spectra = []
@@ -86,10 +90,10 @@ def table() -> np.ndarray:
         low = min(int(t), len(base) - 2)
         spectra.append(np.exp(base[low] * (1 - t + low) + base[low + 1] * (t - low)) * attenuation)
     spectra = np.array(spectra).reshape(-1, len(WAVE))  # (type * dust, wave)
-    bands = (*BANDS, "B")
-    out = np.empty((len(spectra), len(REDSHIFTS), len(bands)), np.float32)
-    for b, band in enumerate(bands):
-        wave, response = filter_curve(band)
+    names = (*FILTERS[survey].values(), REST)
+    out = np.empty((len(spectra), len(REDSHIFTS), len(names)), np.float32)
+    for b, name in enumerate(names):
+        wave, response = filter_curve(name)
         norm = np.trapezoid(response / wave, wave)
         for k, z in enumerate(REDSHIFTS):
             # fractional index into the log-spaced WAVE: one linear interpolation for all spectra at once
@@ -98,16 +102,16 @@ def table() -> np.ndarray:
             part = (at - low).astype(np.float32)
             flux = spectra[:, low] * (1 - part) + spectra[:, low + 1] * part
             weight = wave * response / (1 + z)
-            if band != "B":
+            if name != REST:
                 weight = weight * igm_transmission(wave, z)
             signal = np.trapezoid(flux * weight, wave, axis=1) / norm
             out[:, k, b] = -2.5 * np.log10(np.maximum(signal, 1e-30))
-    return out.reshape(len(TYPES), len(DUSTS), len(REDSHIFTS), len(bands))
+    return out.reshape(len(TYPES), len(DUSTS), len(REDSHIFTS), len(names))
 
 
-def magnitudes(kind, dust, z) -> np.ndarray:
-    """Template magnitudes (n, 6: `BANDS` then B) by trilinear interpolation in type, dust and redshift."""
-    grid = table()
+def magnitudes(kind, dust, z, survey: str = "hsc") -> np.ndarray:
+    """Template magnitudes (n, the survey's bands then B) by trilinear interpolation in type, dust and redshift."""
+    grid = table(survey)
     axes = []
     for value, knots in ((kind, TYPES), (dust, DUSTS), (z, REDSHIFTS)):
         at = np.clip(np.interp(value, knots, np.arange(len(knots))), 0, len(knots) - 1.001)
@@ -121,12 +125,13 @@ def magnitudes(kind, dust, z) -> np.ndarray:
     return out
 
 
-def scatter(knots: np.ndarray, z) -> np.ndarray:
-    """Smooth rest-frame SED deviations in mag (n, 5) from values (n, 11) at `KNOTS`."""
-    out = np.empty((len(knots), len(BANDS)))
+def scatter(knots: np.ndarray, z, survey: str = "hsc") -> np.ndarray:
+    """Smooth rest-frame SED deviations in mag (n, band) from values (n, 11) at `KNOTS`."""
+    names = FILTERS[survey].values()
+    out = np.empty((len(knots), len(names)))
     step = KNOTS[1] - KNOTS[0]
-    for b, band in enumerate(BANDS):
-        at = np.clip((np.log(effective_wavelength(band) / (1 + z)) - KNOTS[0]) / step, 0, len(KNOTS) - 1.001)
+    for b, name in enumerate(names):
+        at = np.clip((np.log(effective_wavelength(name) / (1 + z)) - KNOTS[0]) / step, 0, len(KNOTS) - 1.001)
         low = at.astype(int)
         rows = np.arange(len(knots))
         out[:, b] = knots[rows, low] * (1 - at + low) + knots[rows, low + 1] * (at - low)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom import cutouts, store
+from skyloom import store
+from skyloom.cutouts import stamps
 from skyloom.ledger import LOST_COLUMNS
 from skyloom.sample import splits
 from skyloom.verbs import common
@@ -41,7 +42,7 @@ def _usable(paths, frame):
     for path in paths:
         with store.reading(path) as handle:
             ids.append(store.column(handle, "object_id"))
-            good.append((handle["status"][:] == cutouts.STATUS.index("ok")).any(axis=1))
+            good.append((handle["status"][:] == stamps.STATUS.index("ok")).any(axis=1))
             causes.append(store.column(handle, "cause"))
     order = {int(i): k for k, i in enumerate(np.concatenate(ids))}
     at = np.array([order[int(i)] for i in frame["object_id"]], int)

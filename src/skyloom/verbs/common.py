@@ -39,18 +39,18 @@ def service(name: str, rpm: float):
     if options is None:
         raise InputError(f"SKYLOOM_SERVICES does not describe the service {name}; run the verb through snakemake "
                          "or `python -m skyloom run`")
-    urls = {key: value for key, value in options.items() if key.endswith("_url") and value}
+    urls = {key: value for key, value in options.items() if key.endswith("url") and value}
     with contextlib.ExitStack() as stack:
-        account = _account(everything["archive"], bool(urls))
+        account = _account(everything["archive"]) if name == "hsc" else None
         if everything["archive"] == "embedded" and not urls:
-            urls = stack.enter_context(_embedded(everything["embedded"], account))
+            urls = stack.enter_context(_embedded(name, everything["embedded"], account))
         client = Client(rpm=rpm, streams=options["streams"], timeout=options["timeout_s"], attempts=options["attempts"],
                         total_s=options["total_s"], contact=options["contact"], auth=account,
                         wait_initial=options["wait_initial_s"])
         yield client, urls, account, options
 
 
-def _account(archive: str, foreign: bool) -> tuple[str, str]:
+def _account(archive: str) -> tuple[str, str]:
     user, password = os.environ.get("SKYLOOM_HSC_USER"), os.environ.get("SKYLOOM_HSC_PASSWORD")
     if user and password:
         return user, password
@@ -60,11 +60,11 @@ def _account(archive: str, foreign: bool) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _embedded(options: dict, account):
-    from skyloom.sky.servers import hsc as server
+def _embedded(name: str, options: dict, account):
+    from skyloom.sky.servers import world
 
-    with server.server(embedded_sky(options), account=account, faults=options["faults"]).running() as running:
-        yield server.urls(running.url)
+    with world.server(embedded_sky(options), account=account, faults=options["faults"]).running() as running:
+        yield world.urls(running.url)[name]
 
 
 def embedded_sky(options: dict):
@@ -72,4 +72,4 @@ def embedded_sky(options: dict):
     from skyloom.sky.hsc import Sky
 
     return Sky(seed=options["seed"], footprint=tuple(options["footprint"]), hole_rate=options["hole_rate"],
-               gap_rate=options["gap_rate"])
+               gap_rate=options["gap_rate"], reddening=options["reddening"])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from skyloom import cutouts, store
+from skyloom import store
+from skyloom.cutouts import stamps
 from skyloom.measure import morphology
 from skyloom.progress import Progress
 from skyloom.verbs import common
@@ -47,7 +48,7 @@ def run(args) -> None:
 
 def _stamps(handle, chunk, status):
     """One object at a time from the shard file."""
-    ok = cutouts.STATUS.index("ok")
+    ok = stamps.STATUS.index("ok")
     for k in chunk:
         mask = handle["mask"][k]
-        yield (handle["image"][k], handle["ivar"][k], (mask & cutouts.UNUSABLE) != 0, handle["psf"][k], status[k] == ok)
+        yield (handle["image"][k], handle["ivar"][k], (mask & stamps.UNUSABLE) != 0, handle["psf"][k], status[k] == ok)

@@ -21,21 +21,22 @@ def arguments(parser) -> None:
                         metavar=("RA_MIN", "RA_MAX", "DEC_MIN", "DEC_MAX"))
     parser.add_argument("--hole-rate", type=float, default=0.3)
     parser.add_argument("--gap-rate", type=float, default=0.004)
+    parser.add_argument("--reddening", type=float, default=0.0, help="mean E(B-V) of the Galaxy's dust")
 
 
 def run(args) -> None:
     """Serve until interrupted; the first line on stdout is {"url": ...}."""
     from skyloom.sky.hsc import Sky
-    from skyloom.sky.servers import hsc
+    from skyloom.sky.servers import hsc, world
 
     faults = _faults(args.faults) if args.faults else []
     account = (os.environ.get("SKYLOOM_HSC_USER", hsc.ACCOUNT[0]), os.environ.get("SKYLOOM_HSC_PASSWORD", hsc.ACCOUNT[1]))
-    sky = Sky(args.seed, tuple(args.footprint), args.hole_rate, args.gap_rate)
+    sky = Sky(args.seed, tuple(args.footprint), args.hole_rate, args.gap_rate, args.reddening)
     try:
-        server = hsc.server(sky, account=account, port=args.port, rate=args.rate, streams=args.streams, faults=faults)
+        server = world.server(sky, account=account, port=args.port, rate=args.rate, streams=args.streams, faults=faults)
     except (ValueError, OSError) as error:
         raise InputError(f"serve-sky can't start: {error}; change the option") from None
-    print(json.dumps({"url": server.url, **hsc.urls(server.url)}), flush=True)
+    print(json.dumps({"url": server.url, "services": world.urls(server.url)}), flush=True)
     try:
         server.serve_forever(0.1)
     except KeyboardInterrupt:

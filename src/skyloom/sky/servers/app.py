@@ -80,7 +80,9 @@ class SkyServer(ThreadingHTTPServer):
 
     def __init__(self, routes: dict, port: int = 0, seed: int = 1, rate=None, streams=None, faults=(), log=None):
         super().__init__(("127.0.0.1", port), Handler)
-        self.routes, self.limits, self.log = routes, Limits(streams, rate), log
+        self.routes, self.log = routes, log
+        # each service is a host of its own, with limits of its own
+        self.limits = {service: Limits(streams, rate) for service, _, _ in routes.values()}
         self.faults = Faults(seed, faults)
         self.counts: collections.Counter = collections.Counter()
         self.statuses: collections.Counter = collections.Counter()
@@ -94,9 +96,12 @@ class SkyServer(ThreadingHTTPServer):
     def stats(self) -> dict:
         """Requests by endpoint and status, rows asked for, peak streams, peak requests in one second."""
         seconds = time.monotonic() - self.started
+        limits = {name: {"peak_streams": limit.peak_streams, "peak_rate": limit.peak_rate, "refused": limit.refused}
+                  for name, limit in self.limits.items()}
+        worst = {key: max(limit[key] for limit in limits.values()) for key in ("peak_streams", "peak_rate")}
         return {"requests": dict(self.counts), "statuses": {str(k): v for k, v in self.statuses.items()},
-                "rows": dict(self.objects), "peak_streams": self.limits.peak_streams,
-                "peak_rate": self.limits.peak_rate, "refused": self.limits.refused, "seconds": seconds}
+                "rows": dict(self.objects), **worst, "refused": sum(limit["refused"] for limit in limits.values()),
+                "services": limits, "seconds": seconds}
 
     def handle_error(self, request, client_address):
         """A client that hangs up is no error of ours."""
@@ -139,14 +144,15 @@ class Handler(BaseHTTPRequestHandler):
         service, endpoint, function = found
         endpoint = endpoint or path.rstrip("/").rsplit("/", 1)[-1]
         self.server.counts[f"{service}.{endpoint}"] += 1
-        status = self.server.limits.enter()
+        limits = self.server.limits[service]
+        status = limits.enter()
         if status != 200:
             return self._write(Reply(status, b"too many requests", headers={"Retry-After": "1"}))
         try:
             fault = self.server.faults.for_request(service, endpoint, request)
             self._write(_spoiled(function, request, fault, self.server))
         finally:
-            self.server.limits.leave()
+            limits.leave()
 
     def _write(self, reply: Reply):
         self.server.statuses[reply.status] += 1

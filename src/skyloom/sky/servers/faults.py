@@ -12,7 +12,7 @@ import threading
 from skyloom.sky import hashing
 
 REQUEST_KINDS = ("latency", "429", "429_date", "500", "502", "503", "stall", "truncated", "html", "empty", "revoked")
-MEMBER_KINDS = ("corrupt_fits", "wrong_scale", "all_nan")
+MEMBER_KINDS = ("corrupt_fits", "wrong_scale", "all_nan", "all_zero", "off_centre", "wrong_order", "unknown_unit", "some_nan")
 
 
 class Faults:

@@ -12,12 +12,16 @@ PATHS = {"sql_url": "/hsc/datasearch/api/catalog_jobs/", "cutout_url": "/hsc/das
          "psf_url": "/hsc/psf/pdr2/cgi/getpsf"}
 
 
+def routes(sky: hsc.Sky, account) -> dict:
+    """{path: (service, endpoint, function)} of the three HSC services."""
+    jobs, das = Jobs(sky, account), Das(sky, account)
+    return {PATHS["sql_url"]: ("hsc", None, jobs.answer), PATHS["cutout_url"]: ("hsc", "cutout", das.cutout),
+            PATHS["psf_url"]: ("hsc", "psf", das.psf)}
+
+
 def server(sky: hsc.Sky, account=ACCOUNT, **options) -> SkyServer:
     """A SkyServer with the three HSC services; options as for SkyServer."""
-    jobs, das = Jobs(sky, account), Das(sky, account)
-    routes = {PATHS["sql_url"]: ("hsc", None, jobs.answer), PATHS["cutout_url"]: ("hsc", "cutout", das.cutout),
-              PATHS["psf_url"]: ("hsc", "psf", das.psf)}
-    return SkyServer(routes, seed=sky.seed, **options)
+    return SkyServer(routes(sky, account), seed=sky.seed, **options)
 
 
 def urls(base: str) -> dict[str, str]:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import re
-import threading
 
 import numpy as np
 
 from skyloom.sky import geometry, hashing, hsc
-from skyloom.sky.servers import fitsbytes
+from skyloom.sky.servers import fitsbytes, forms
 from skyloom.sky.servers.app import Reply, Request
 
 LIMIT = 1000  # rows of a list
 _UNIT = {"": 1.0, "deg": 1.0, "amin": 1 / 60, "arcmin": 1 / 60, "asec": 1 / 3600, "arcsec": 1 / 3600,
          "rad": 180 / np.pi}
 _TRUE, _FALSE = ("true", "on", "1", "yes"), ("false", "off", "0", "no")
-_drawing = threading.Semaphore(1)  # more drawing threads than one only fight over the interpreter
 
 
 class BadList(Exception):
@@ -133,10 +131,10 @@ class Das:
             x, y = (float(v) for v in hsc.pixel_of(tract, row["ra"], row["dec"]))
             if not hsc.covered(self.sky, tract, x, y).all() or hsc.lost(self.sky, tract, x, y, row["band"]):
                 continue  # rows without coverage are silently left out
-            with _drawing:
+            with forms.drawing:
                 name, data = draw(line, row, tract, x, y)
             fault = server.faults.for_member("hsc", endpoint, row["ra"], row["dec"], row["band"])
-            yield tar_member(f"{folder}/{name}", _spoil(data, fault))
+            yield tar_member(f"{folder}/{name}", fitsbytes.spoiled(data, fault))
         yield END_OF_TAR
 
     def _cutout(self, line, row, tract, x, y):
@@ -164,19 +162,3 @@ class Das:
         name = (f"{line}-psf-calexp-{row.get('rerun', 'pdr2_wide')}-{row['filter']}-{tract}-{column},{number}-"
                 f"{row['ra']:.5f}-{row['dec']:.5f}.fits")
         return name, fitsbytes.hdu(kernel, {"CTYPE1A": "LINEAR", "CTYPE2A": "LINEAR"}, True)
-
-
-def _spoil(data: bytes, fault: dict | None) -> bytes:
-    kind = fault["kind"] if fault else None
-    if kind == "corrupt_fits":
-        return b"\xff" * 512 + data[512:]
-    if kind == "wrong_scale":
-        text = repr(hsc.SCALE / 3600).upper().encode()
-        wrong = repr(2 * hsc.SCALE / 3600).upper().encode().ljust(len(text))[:len(text)]
-        return data.replace(text, wrong)
-    if kind == "all_nan":
-        head = data.index(b"XTENSION") + fitsbytes.BLOCK
-        after = data.find(b"XTENSION", head)
-        after = len(data) if after < 0 else after
-        return data[:head] + b"\x7f\xc0\x00\x00" * ((after - head) // 4) + data[after:]
-    return data

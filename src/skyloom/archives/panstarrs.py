@@ -1,0 +1,90 @@
+"""Pan-STARRS1 at STScI: the file list in batches, one FITS cutout a band (archive's own scale 25 + 2.5 log10 EXPTIME)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skyloom import wcs
+from skyloom.archives import fitsimages
+from skyloom.archives.plane import Plane
+from skyloom.errors import ReplyError
+
+BANDS = ("g", "r", "i", "z", "y")
+SCALE = 0.25  # arcsec per px
+POSITIONS = 5000  # a request; others send 10,000
+FWHM = {"g": 1.31, "r": 1.19, "i": 1.11, "z": 1.07, "y": 1.02}  # arcsec, Magnier et al. (2020), median of the stacks
+_COLUMNS = ("projcell", "subcell", "ra", "dec", "filter", "mjd", "type", "filename", "shortname")
+UNITS = {"", "counts", "count", "adu", "dn"}
+
+
+def list_form(positions, kinds=("stack",)) -> dict:
+    """Form fields and file of the batch POST for (ra, dec) in deg, as keyword arguments of a request."""
+    lines = "\n".join(f"{ra:.10f} {dec:.10f}" for ra, dec in positions) + "\n"
+    return {"data": {"filters": "".join(BANDS), "type": ",".join(kinds)}, "files": {"file": ("positions.txt", lines)}}
+
+
+def parse_list(text: str) -> list[dict]:
+    """Rows of a file list, {column: text}; ReplyError `not_a_list` without the header line.
+
+    Nothing is assumed about order or number of rows: join them on position and filter with `by_position`.
+    """
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    if not lines or tuple(lines[0][:9]) != _COLUMNS:
+        raise ReplyError("not_a_list", f"starts with {text[:40]!r}")
+    if any(len(line) < 9 for line in lines):
+        raise ReplyError("truncated", "a row with fewer than nine columns")
+    return [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
+
+
+def by_position(rows: list[dict], positions) -> list[list[dict]]:
+    """The rows of each position (deg): those whose echoed position is the asked one to 1e-5 deg."""
+    home: dict = {}
+    for row in rows:
+        home.setdefault((round(float(row["ra"]) % 360, 5), round(float(row["dec"]), 5)), []).append(row)
+    return [home.get((round(float(ra) % 360, 5), round(float(dec), 5)), []) for ra, dec in positions]
+
+
+def filenames(rows: list[dict], kind: str = "stack") -> dict[str, str]:
+    """{band: file name} of one position's rows of a type; a band without a row has no such image."""
+    return {row["filter"]: row["filename"] for row in rows if row["type"] == kind and row["filter"] in BANDS}
+
+
+def cutout_params(ra: float, dec: float, filename: str, size: int) -> dict:
+    """Query of a FITS cutout of `size` px."""
+    return {"ra": f"{ra:.10f}", "dec": f"{dec:.10f}", "size": str(size), "format": "fits", "red": filename}
+
+
+def parse_cutout(body: bytes, ra: float, dec: float, size: int | None, band: str) -> Plane:
+    """A Plane of linear counts from a cutout, NaN pixels bad; without a variance.
+
+    ReplyError: `not_fits`, `bad_fits`, `wrong_size`, `wrong_band`, `wrong_scale`, `off_centre`, `no_zero_point`,
+    `unknown_unit`, `all_nan`, `all_zero`.
+    """
+    head, image = fitsimages.images(body)[0]
+    if image is None or image.ndim != 2 or (size and image.shape != (size, size)):
+        raise ReplyError("wrong_size", f"{None if image is None else image.shape}, asked for {size} px")
+    named = head.value("HIERARCH FPA.FILTERID") or head.value("FPA.FILTERID")
+    if named and str(named)[0] != band:
+        raise ReplyError("wrong_band", f"{named} for {band}")
+    crval, crpix, cd = fitsimages.tan(head)
+    wcs.check_scale(cd, SCALE)
+    wcs.check_centre(crval, crpix, cd, ra, dec, image.shape)
+    fitsimages.check_unit(head, UNITS)
+    fitsimages.check_pixels(image)
+    try:
+        exposure = float(head.value("EXPTIME"))
+    except TypeError:
+        exposure = 0.0
+    if not exposure > 0:
+        raise ReplyError("no_zero_point", "EXPTIME is missing or not positive")
+    counts = _linear(head, image)
+    bad = ~np.isfinite(counts)
+    return Plane(counts, np.zeros(counts.shape, np.int32), bad, None, 25.0 + 2.5 * np.log10(exposure), crval, crpix, cd)
+
+
+def _linear(head, image) -> np.ndarray:
+    """Counts; whole skycells are asinh-compressed (Waters et al. 2020), cutouts are not, the header tells."""
+    soft, offset = head.value("BSOFTEN"), head.value("BOFFSET")
+    if soft is None or offset is None:
+        return image.astype(np.float32)
+    return (float(offset) + 2 * float(soft) * np.sinh(image * np.log(10) / 2.5)).astype(np.float32)

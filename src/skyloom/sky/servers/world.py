@@ -1,0 +1,32 @@
+"""Every emulated archive, each a host of its own in its limits, on one port."""
+
+from __future__ import annotations
+
+from skyloom.sky import hsc as hsc_survey
+from skyloom.sky.servers import hsc
+from skyloom.sky.servers.app import SkyServer
+from skyloom.sky.servers.panstarrs import Stacks
+from skyloom.sky.servers.viewer import Viewer
+
+PATHS = {"hsc": hsc.PATHS,
+         "ps1": {"filenames_url": "/ps1/cgi-bin/ps1filenames.py", "fitscut_url": "/ps1/cgi-bin/fitscut.cgi"},
+         "viewer": {"url": "/viewer/fits-cutout"}}
+
+
+def routes(sky: hsc_survey.Sky, account) -> dict:
+    """{path: (service, endpoint, function)} of all archives."""
+    stacks, viewer = Stacks(sky), Viewer(sky)
+    return hsc.routes(sky, account) | {
+        PATHS["ps1"]["filenames_url"]: ("ps1", "filenames", stacks.filenames),
+        PATHS["ps1"]["fitscut_url"]: ("ps1", "fitscut", stacks.fitscut),
+        PATHS["viewer"]["url"]: ("viewer", "cutout", viewer.cutout)}
+
+
+def server(sky: hsc_survey.Sky, account=hsc.ACCOUNT, **options) -> SkyServer:
+    """A SkyServer of all archives; options as for SkyServer."""
+    return SkyServer(routes(sky, account), seed=sky.seed, **options)
+
+
+def urls(base: str) -> dict[str, dict[str, str]]:
+    """{service: {key: address}} below a server's base URL."""
+    return {name: {key: base + path for key, path in paths.items()} for name, paths in PATHS.items()}
