@@ -45,14 +45,14 @@ class Client:
         self.slots = threading.BoundedSemaphore(streams)
 
     @contextmanager
-    def open(self, method: str, url: str, **options):
-        """A streamed 200 reply as a context.
+    def open(self, method: str, url: str, stream_ok=(200,), **options):
+        """A streamed reply (of status 200, or one of `stream_ok`) as a context.
 
         Refused for a final 4xx, ServiceError when the bounds are used up, ReplyError `broken_off` when the
         connection breaks or stalls while the block reads.
         """
         with self.slots:
-            response = self._retried(method, url, options)
+            response = self._retried(method, url, options, stream_ok)
             try:
                 yield response
             except (urllib3.exceptions.HTTPError, requests.RequestException) as error:
@@ -63,21 +63,34 @@ class Client:
     def fetch(self, method: str, url: str, **options) -> bytes:
         """The whole body of a 200 reply; errors as `open`."""
         with self.slots:
-            return self._retried(method, url, options, whole=True).content
+            return self._retried(method, url, options, (200,), whole=True).content
 
-    def _retried(self, method, url, options, whole=False):
+    def session_for_libraries(self) -> requests.Session:
+        """A session for astroquery or pyvo: our User-Agent, pace, streams and retries under their calls."""
+        session = requests.Session()
+        session.headers.update(self.session.headers)
+        session.auth = self.auth
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _Polite(self))
+        return session
+
+    def _retried(self, method, url, options, good, whole=False):
         try:
-            for attempt in stamina.retry_context(on=_again, attempts=self.attempts, timeout=self.total_s,
-                                                 wait_initial=self.wait_initial, wait_max=60.0, wait_jitter=0.1):
+            for attempt in self.attempts_at():
                 with attempt:
-                    return self._once(method, url, options, whole)
+                    return self._once(method, url, options, good, whole)
         except (Transient, requests.RequestException) as error:
             raise ServiceError(f"{method} {url} failed {self.attempts} times, last with: {error}") from None
 
-    def _once(self, method, url, options, whole):
-        self._pace()
+    def attempts_at(self):
+        """The attempts that one request may take: retried when transient, bounded in count and time."""
+        return stamina.retry_context(on=_again, attempts=self.attempts, timeout=self.total_s,
+                                     wait_initial=self.wait_initial, wait_max=60.0, wait_jitter=0.1)
+
+    def _once(self, method, url, options, good, whole):
+        self.pace()
         response = self.session.request(method, url, timeout=self.timeout, auth=self.auth, stream=not whole, **options)
-        if response.status_code == 200:
+        if response.status_code in good:
             return response
         text = " ".join(response.text.split())[:300]
         response.close()
@@ -87,13 +100,36 @@ class Client:
         error.status = response.status_code
         raise error
 
-    def _pace(self) -> None:
+    def pace(self) -> None:
         """Sleep until this request's turn: turns are `interval` apart, whichever thread takes them."""
         with self.lock:
             now = time.monotonic()
             turn = max(now, self.next)
             self.next = turn + self.interval
         time.sleep(max(0.0, turn - now))
+
+
+class _Polite(requests.adapters.HTTPAdapter):
+    """Sends what a library asks for with a client's pace, streams and retries."""
+
+    def __init__(self, client: Client):
+        super().__init__()
+        self.client = client
+
+    def send(self, request, **options):
+        """The reply; a transient status that outlives the attempts is handed to the library as it is."""
+        options["timeout"] = options.get("timeout") or self.client.timeout
+        response = None
+        try:
+            for attempt in self.client.attempts_at():
+                with attempt, self.client.slots:
+                    self.client.pace()
+                    response = super().send(request, **options)
+                    if response.status_code in TRANSIENT:
+                        raise Transient(f"HTTP {response.status_code}", retry_after(response.headers.get("Retry-After")))
+        except Transient:
+            pass
+        return response
 
 
 def _again(error: Exception) -> bool | float:

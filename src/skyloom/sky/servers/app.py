@@ -132,6 +132,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         self._answer()
 
+    def do_DELETE(self):
+        self._answer()
+
     def _answer(self):
         length = int(self.headers.get("Content-Length") or 0)
         path, _, query = self.path.partition("?")

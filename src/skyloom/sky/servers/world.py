@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from skyloom.sky import hsc as hsc_survey
 from skyloom.sky.servers import hsc
-from skyloom.sky.servers.app import SkyServer
+from skyloom.sky.servers.app import SkyServer as Host
 from skyloom.sky.servers.panstarrs import Stacks
+from skyloom.sky.servers.redshifts import FILES, Files, SkyServer, Tap
 from skyloom.sky.servers.viewer import Viewer
 
 PATHS = {"hsc": hsc.PATHS,
          "ps1": {"filenames_url": "/ps1/cgi-bin/ps1filenames.py", "fitscut_url": "/ps1/cgi-bin/fitscut.cgi"},
-         "viewer": {"url": "/viewer/fits-cutout"}}
+         "viewer": {"url": "/viewer/fits-cutout"},
+         "sdss": {"url": "/sdss"}, "wigglez": {"url": "/vizier/tap"},
+         "gama": {"url": "/files/gama/SpecObjv27.fits", "tap_url": "/vizier/tap"},
+         **{name.split("/")[0]: {"url": f"/files/{name}"} for name in FILES if not name.startswith("gama")}}
 
 
 def routes(sky: hsc_survey.Sky, account) -> dict:
@@ -19,12 +23,14 @@ def routes(sky: hsc_survey.Sky, account) -> dict:
     return hsc.routes(sky, account) | {
         PATHS["ps1"]["filenames_url"]: ("ps1", "filenames", stacks.filenames),
         PATHS["ps1"]["fitscut_url"]: ("ps1", "fitscut", stacks.fitscut),
-        PATHS["viewer"]["url"]: ("viewer", "cutout", viewer.cutout)}
+        PATHS["viewer"]["url"]: ("viewer", "cutout", viewer.cutout),
+        "/sdss/": ("sdss", "sql", SkyServer(sky).answer), "/vizier/tap/": ("vizier", "tap", Tap(sky).answer),
+        **{f"/files/{name}": (name.split("/")[0], "file", Files(sky).answer) for name in FILES}}
 
 
-def server(sky: hsc_survey.Sky, account=hsc.ACCOUNT, **options) -> SkyServer:
-    """A SkyServer of all archives; options as for SkyServer."""
-    return SkyServer(routes(sky, account), seed=sky.seed, **options)
+def server(sky: hsc_survey.Sky, account=hsc.ACCOUNT, **options) -> Host:
+    """A host of all archives; options as for `app.SkyServer`."""
+    return Host(routes(sky, account), seed=sky.seed, **options)
 
 
 def urls(base: str) -> dict[str, dict[str, str]]:
