@@ -6,8 +6,10 @@ min_version("9.20")
 include: "workflow/rules/common.smk"
 include: "workflow/rules/settings.smk"
 include: "workflow/rules/specz.smk"
+include: "workflow/rules/redshifts.smk"
 include: "workflow/rules/cutouts.smk"
 include: "workflow/rules/measure.smk"
+include: "workflow/rules/dust.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/catalog.smk"
@@ -26,15 +28,16 @@ localrules:
     catalog,
     query,
     download_cutouts,
+    download_map,
 
 
 rule all:
     """The catalog and its report."""
     default_target: True
     input:
-        rules.build_catalog.output.parquet,
-        rules.report.output.html,
+        [rules.build_catalog.output.parquet, rules.report.output.html] if MODELS else [],
         dataset_files,
+        f"{RESULTS}/dataset/leaks.csv",
 
 
 rule plan:

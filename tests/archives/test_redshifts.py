@@ -68,6 +68,8 @@ def test_the_papers_cuts_keep_what_the_survey_calls_secure(archives, field, tmp_
     at = pandas.DataFrame({"ra": truth["ra"].round(6), "dec": truth["dec"].round(6), "good": truth["secure"] & ~truth["star"]})
     joined = common.assign(ra=common["ra"].round(6), dec=common["dec"].round(6), keep=keep).merge(at, on=["ra", "dec"])
     assert 0 < joined["keep"].sum() < len(joined)
+    if name == "gama":  # it has no class: only the redshift tells its stars
+        joined = joined[joined["z"].abs() > 0.002]
     if name not in ("vvds", "vipers"):
         assert joined.loc[joined["keep"], "good"].all()
 

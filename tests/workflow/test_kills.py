@@ -78,7 +78,8 @@ def kill_everywhere(folder: Path, name: str, log, command=start) -> dict:
                "pack": begun("results"), "train": begun(f"cache/{name}/train/galaxiesml_cnn*.pt")}
     orphans = {}
     for moment, ready in moments.items():
-        pattern = f"logs/{name}/{moment}/{'galaxiesml_cnn' if moment == 'train' else ''}*.log"
+        inner = {"train": "galaxiesml_cnn", "download_cutouts": "hsc/"}.get(moment, "")
+        pattern = f"logs/{name}/{moment}/{inner}*.log"
         assert not kill_at(folder, pattern, ready, True, log, command), "a job outlived the kill of its group"
         orphans[moment] = kill_at(folder, pattern, ready, False, log, command)
     return orphans

@@ -37,19 +37,42 @@ SPLITS = (["training", "validation", "testing"] if LABELLED else []) + (
     ["target"] if "targets" in SAMPLES else []
 )
 IMAGES = config["archive"] != "local" or bool(config["local"]["images"])
-SERVICE = "local" if config["archive"] == "local" else "hsc"
+# The imaging surveys of the run; GalaxiesML's is the case of one.
+SURVEYS = ["local"] if config["archive"] == "local" else config["stamps"]["surveys"]
+MULTI = SURVEYS not in (["local"], ["hsc"])
+SERVICE = SURVEYS[0]
+COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"
 MODELS = sorted(config["models"])
 SEEDS = config["train"]["seeds"]
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
 
 LIVE = {
-    "sql_url": "https://hsc-release.mtk.nao.ac.jp/datasearch/api/catalog_jobs/",
-    "cutout_url": "https://hsc-release.mtk.nao.ac.jp/das_cutout/pdr2/cgi-bin/cutout",
-    "psf_url": "https://hsc-release.mtk.nao.ac.jp/psf/pdr2/cgi/getpsf",
+    "hsc": {
+        "sql_url": "https://hsc-release.mtk.nao.ac.jp/datasearch/api/catalog_jobs/",
+        "cutout_url": "https://hsc-release.mtk.nao.ac.jp/das_cutout/pdr2/cgi-bin/cutout",
+        "psf_url": "https://hsc-release.mtk.nao.ac.jp/psf/pdr2/cgi/getpsf",
+    },
+    "ps1": {
+        "filenames_url": "https://ps1images.stsci.edu/cgi-bin/ps1filenames.py",
+        "fitscut_url": "https://ps1images.stsci.edu/cgi-bin/fitscut.cgi",
+    },
+    "viewer": {"url": "https://www.legacysurvey.org/viewer/fits-cutout"},
+    "sdss": {"url": "https://skyserver.sdss.org"},
+    "desi": {"url": "https://data.desi.lbl.gov/public/edr/spectro/redux/fuji/zcatalog/zall-pix-fuji.fits"},
+    "deep2": {"url": "https://deep.ps.uci.edu/DR4/data/zcat.deep2.dr4.uniq.fits.gz"},
+    "gama": {
+        "url": "https://www.gama-survey.org/dr4/data/cat/SpecCat/v27/SpecObjv27.fits",
+        "tap_url": "https://tapvizier.cds.unistra.fr/TAPVizieR/tap",
+    },
+    "vvds": {"url": "https://cesam.lam.fr/vvds/cesam_vvds_spF02_DEEP_Full.txt"},
+    "vipers": {"url": "http://vipers.inaf.it/data/pdr2/catalogs/VIPERS_W1_SPECTRO_PDR2.txt.gz"},
+    "6df": {"url": "http://www-wfau.roe.ac.uk/6dFGS/6dFGSzDR3.txt.gz"},
+    "wigglez": {"url": "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"},
 }
 services = {name: dict(block) for name, block in config["services"].items()}
 if config["archive"] == "live":
-    services["hsc"] |= {key: services["hsc"][key] or url for key, url in LIVE.items()}
+    for name, urls in LIVE.items():
+        services[name] |= {key: services[name][key] or url for key, url in urls.items()}
 
 # Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.
 os.environ.update(
@@ -86,11 +109,17 @@ def members_if_planned(wildcards):
 
 
 def cutout_files(wildcards=None):
-    return expand(f"{RESULTS}/cutouts/{SERVICE}/{{shard}}.h5", shard=shards()) if IMAGES else []
+    return (
+        expand(f"{RESULTS}/cutouts/{{survey}}/{{shard}}.h5", survey=SURVEYS, shard=shards()) if IMAGES else []
+    )
+
+
+def dust_files(wildcards=None):
+    return expand(f"{RESULTS}/dust/{{shard}}.parquet", shard=shards()) if config["dust"]["maps"] else []
 
 
 def morphology_files(wildcards=None):
-    return expand(f"{RESULTS}/morphology/{{shard}}.parquet", shard=shards()) if IMAGES else []
+    return expand(f"{RESULTS}/morphology/{{shard}}.parquet", shard=shards()) if IMAGES and not MULTI else []
 
 
 def count_bands():
@@ -120,12 +149,20 @@ SIZES = config["stamps"]["packed"] if IMAGES else [0]
 
 
 def dataset_files(wildcards=None):
+    if MULTI:
+        return [f"{RESULTS}/dataset/multi_{s}.{suffix}" for s in SPLITS for suffix in ("hdf5", "csv")]
     return [f"{dataset_name(s, n)}.{suffix}" for n in SIZES for s in SPLITS for suffix in ("hdf5", "csv")]
+
+
+# Samples that one archive answers; a compilation of surveys is made by its own rules.
+ASKED = "targets" if COMPILED else "specz|targets"
 
 
 wildcard_constraints:
     sample="specz|targets",
     shard=r"[sh]\d+_\d+",
+    survey="[a-z0-9]+",
+    map="[a-z0-9]+",
     split="training|validation|testing|target",
     size=r"\d+",
     model="[a-z_]+",

@@ -4,26 +4,28 @@ rule download_cutouts:
         members=f"{RESULTS}/shards/{{shard}}.parquet",
         manifest=[config["local"]["images"]] if SERVICE == "local" and IMAGES else [],
     output:
-        cutouts=f"{RESULTS}/cutouts/{SERVICE}/{{shard}}.h5",
+        cutouts=f"{RESULTS}/cutouts/{{survey}}/{{shard}}.h5",
     log:
-        f"logs/{RUN}/download_cutouts/{{shard}}.log",
+        f"logs/{RUN}/download_cutouts/{{survey}}/{{shard}}.log",
     benchmark:
-        f"logs/{RUN}/download_cutouts/{{shard}}.benchmark.tsv"
+        f"logs/{RUN}/download_cutouts/{{survey}}/{{shard}}.benchmark.tsv"
     retries: 1
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=700,
-        hsc_slots=1,
-        rpm=hsc_rpm,
+        hsc_slots=slots("hsc"),
+        ps1_slots=slots("ps1"),
+        viewer_slots=slots("viewer"),
+        rpm=survey_rpm,
     params:
-        settings=stamp_settings(),
+        settings=stamp_settings,
         code=fingerprint("download-cutouts"),
         source=lambda wildcards, input: (
             f"--manifest {input.manifest}"
             if input.manifest
-            else f"--cache {CACHE}/hsc/{wildcards.shard}.sqlite"
+            else f"--cache {CACHE}/{wildcards.survey}/{wildcards.shard}.sqlite"
         ),
     shell:
         "python -m skyloom download-cutouts {input.members:q} --settings {params.settings:q} "
-        "{params.source} --rpm {resources.rpm} --out {output.cutouts:q} 2> {log}"
+        "--survey {wildcards.survey} {params.source} --rpm {resources.rpm} --out {output.cutouts:q} 2> {log}"

@@ -21,27 +21,56 @@ rule assign_splits:
         "--cutouts {input.cutouts:q} --splits {output.splits:q} --lost {output.lost:q} --leaks {output.leaks:q} 2> {log}"
 
 
-rule pack:
-    """One split at one stamp size in GalaxiesML's layout (size 0: tables without images)."""
-    input:
-        splits=f"{RESULTS}/dataset/splits.parquet",
-        members=members,
-        cutouts=cutout_files,
-        morphology=morphology_files,
-    output:
-        hdf5=dataset_name("{split}", "{size}") + ".hdf5",
-        csv=dataset_name("{split}", "{size}") + ".csv",
-    log:
-        f"logs/{RUN}/pack/{{split}}{PACK_SIZE}.log",
-    conda:
-        "../../envs/core.yaml"
-    resources:
-        mem_mb=1000,
-    params:
-        settings=split_settings(),
-        code=fingerprint("pack"),
-        size=lambda wildcards: wildcards.get("size", 0),
-    shell:
-        "python -m skyloom pack --settings {params.settings:q} --splits {input.splits:q} --members {input.members:q} "
-        "--cutouts {input.cutouts:q} --morphology {input.morphology:q} --split {wildcards.split} --size {params.size} "
-        "--hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log}"
+if MULTI:
+
+    rule pack_multi:
+        """One split of a multi-survey run: a group of stamps a survey, one dataset a column."""
+        input:
+            splits=f"{RESULTS}/dataset/splits.parquet",
+            members=members,
+            cutouts=cutout_files,
+            dust=dust_files,
+        output:
+            hdf5=f"{RESULTS}/dataset/multi_{{split}}.hdf5",
+            csv=f"{RESULTS}/dataset/multi_{{split}}.csv",
+        log:
+            f"logs/{RUN}/pack_multi/{{split}}.log",
+        conda:
+            "../../envs/core.yaml"
+        resources:
+            mem_mb=1000,
+        params:
+            settings=split_settings(),
+            code=fingerprint("pack-multi"),
+            surveys=SURVEYS,
+        shell:
+            "python -m skyloom pack-multi --settings {params.settings:q} --splits {input.splits:q} "
+            "--members {input.members:q} --surveys {params.surveys} --cutouts {input.cutouts:q} --dust {input.dust:q} "
+            "--split {wildcards.split} --hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log}"
+
+else:
+
+    rule pack:
+        """One split at one stamp size in GalaxiesML's layout (size 0: tables without images)."""
+        input:
+            splits=f"{RESULTS}/dataset/splits.parquet",
+            members=members,
+            cutouts=cutout_files,
+            morphology=morphology_files,
+        output:
+            hdf5=dataset_name("{split}", "{size}") + ".hdf5",
+            csv=dataset_name("{split}", "{size}") + ".csv",
+        log:
+            f"logs/{RUN}/pack/{{split}}{PACK_SIZE}.log",
+        conda:
+            "../../envs/core.yaml"
+        resources:
+            mem_mb=1000,
+        params:
+            settings=split_settings(),
+            code=fingerprint("pack"),
+            size=lambda wildcards: wildcards.get("size", 0),
+        shell:
+            "python -m skyloom pack --settings {params.settings:q} --splits {input.splits:q} --members {input.members:q} "
+            "--cutouts {input.cutouts:q} --morphology {input.morphology:q} --split {wildcards.split} --size {params.size} "
+            "--hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log}"

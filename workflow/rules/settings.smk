@@ -24,9 +24,24 @@ def archive_identity():
     return f"{config['archive']} {config['query']['release']}"
 
 
+HOST = {"galex": "viewer", "unwise": "viewer"}  # surveys whose stamps another service hands out
+
+
 def hsc_rpm(wildcards):
     """One job's share of the requests a minute: each of the `streams` jobs at a time takes one stream."""
     return max(1, config["services"]["hsc"]["rpm"] // config["services"]["hsc"]["streams"])
+
+
+def survey_rpm(wildcards):
+    """Requests a minute of a download job: HSC's jobs share them, every other service works on one shard at a time."""
+    if wildcards.survey in ("hsc", "local"):
+        return hsc_rpm(wildcards)
+    return config["services"][HOST.get(wildcards.survey, wildcards.survey)]["rpm"]
+
+
+def slots(service):
+    """1 for the jobs of a service, 0 for others: the profile caps the sum."""
+    return lambda wildcards: int(HOST.get(wildcards.survey, wildcards.survey) == service)
 
 
 def model_size(model):
@@ -48,6 +63,20 @@ def model_settings(wildcards):
 
 def predictions(wildcards=None):
     return expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/predictions.h5", model=MODELS, seed=SEEDS)
+
+
+def survey_settings():
+    """What a spectroscopic survey's rows depend on."""
+    return canonical(
+        {"run": RUN, "release": "", "region": config["query"]["region"], "identity": archive_identity()}
+    )
+
+
+def compile_settings():
+    """The cuts and the matching of a compilation."""
+    own = {key: config["query"][key] for key in ("dec_min", "match_arcsec")}
+    own |= {key: config["cuts"][key] for key in ("z_min", "z_max")}
+    return canonical({**own, "run": RUN, "release": "compilation"})
 
 
 def query_settings(wildcards):
@@ -105,15 +134,36 @@ def known_sample(wildcards):
     return f"{RESULTS}/specz/selected.parquet" if wildcards.sample == "targets" and LABELLED else []
 
 
-def stamp_settings():
-    """What the stamps depend on besides their members."""
+def stamp_settings(wildcards):
+    """What the stamps of a survey depend on besides their members."""
+    stamps = {
+        k: v for k, v in config["stamps"].items() if k not in ("surveys", "sizes", "ivar_source", "packed")
+    }
     own = {"pixel_scale": config["local"]["pixel_scale"]} if config["archive"] == "local" else {}
-    return settings("stamps", rerun=config["query"]["rerun"], identity=archive_identity(), **own)
+    if wildcards.survey in config["stamps"]["sizes"]:
+        own |= {
+            key: config["stamps"][block][wildcards.survey]
+            for key, block in (("size", "sizes"), ("ivar_source", "ivar_source"))
+        }
+    return settings(**(stamps | {"rerun": config["query"]["rerun"], "identity": archive_identity()} | own))
+
+
+def overlap_arcsec():
+    """Side of the square in which stamps of different splits must not overlap."""
+    if config["split"]["overlap_arcsec"] is not None:
+        return config["split"]["overlap_arcsec"]
+    scales = {
+        "ps1": 0.25,
+        "galex": 1.5,
+        "unwise": 2.75,
+        "hsc": 0.168,
+        "local": config["local"]["pixel_scale"],
+    }
+    size = config["stamps"]["sizes"].get(SERVICE, config["stamps"]["size"]) if IMAGES else 0
+    return round(size * scales[SERVICE], 6)
 
 
 def split_settings():
     """The split and what packing adds: seed, the stamp whose overlaps count, the zero point of the counts."""
-    size = config["stamps"]["size"] if IMAGES else 0
-    scale = config["local"]["pixel_scale"] if config["archive"] == "local" else 0.168
     zero_point = 31.4 if config["archive"] == "local" else 27.0
-    return settings("split", seed=config["seed"], stamp_arcsec=round(size * scale, 6), zero_point=zero_point)
+    return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import SimpleNamespace
 
@@ -46,7 +47,7 @@ def parse(text: str):
     return None if table is None else table.to_pandas()
 
 
-def rows(client, base: str, columns, box=None, page: int = PAGE, wait: float = 61.0, attempts: int = 5, progress=None):
+def rows(client, base: str, columns, box=None, page: int = PAGE, wait: float = 61.0, attempts: int = 5):
     """All rows as one DataFrame, page by page; waits `wait` s when over the rate, at most `attempts` times a page."""
     import pandas
 
@@ -58,8 +59,7 @@ def rows(client, base: str, columns, box=None, page: int = PAGE, wait: float = 6
             break
         parts.append(part)
         last = int(part["specObjID"].max())
-        if progress:
-            progress.step(len(part))
+        print(f"query-survey: {sum(map(len, parts))} rows of SDSS", file=sys.stderr, flush=True)
         if len(part) < page:
             break
     return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame(columns=list(columns))

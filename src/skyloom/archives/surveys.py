@@ -34,7 +34,7 @@ def read_surveys(text: str) -> dict[str, Survey]:
     return {row["survey"]: Survey(**{**row, "columns": tuple(row["columns"].split(","))}) for row in rows}
 
 
-def ask(survey: Survey, client, urls: dict, options: dict, folder: Path, box=None, progress=None):
+def ask(survey: Survey, client, urls: dict, options: dict, folder: Path, box=None):
     """(DataFrame in the survey's own columns, where it came from).
 
     `box` (deg) bounds what is asked for where the service can; files are kept in `folder`. Errors as the modules raise
@@ -42,7 +42,7 @@ def ask(survey: Survey, client, urls: dict, options: dict, folder: Path, box=Non
     """
     if survey.access == "skyserver":
         page, wait = options.get("page") or skyserver.PAGE, options.get("over_rate_wait_s", 61.0)
-        frame = skyserver.rows(client, urls["url"], survey.columns, box, page, wait, options["attempts"], progress)
+        frame = skyserver.rows(client, urls["url"], survey.columns, box, page, wait, options["attempts"])
         return _checked(frame, survey), urls["url"]
     if survey.access == "tap":
         return _checked(tap.rows(client, urls["url"], tap.query(survey.where, survey.columns, box)), survey), urls["url"]

@@ -17,7 +17,8 @@ def _sdss(f):
     person = f["z_person"] > 0
     noqso = (f["z_noqso"] > 0) & ~person
     return {"survey_id": f["specObjID"], "ra": f["ra"], "dec": f["dec"],
-            "z": np.where(person, f["z_person"], np.where(noqso, f["z_noqso"], f["z"])), "z_err": np.where(noqso, f["zErr_noqso"], f["zErr"]),
+            "z": np.where(person, f["z_person"], np.where(noqso, f["z_noqso"], f["z"])),
+            "z_err": np.where(noqso, f["zErr_noqso"], f["zErr"]),
             "quality": f["zWarning"], "class": f["class"], "repeat_key": f["bestObjID"]}
 
 

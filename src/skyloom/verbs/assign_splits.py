@@ -14,7 +14,7 @@ from skyloom.verbs import common
 def arguments(parser) -> None:
     common.settings_argument(parser)
     parser.add_argument("--members", nargs="+", required=True)
-    parser.add_argument("--cutouts", nargs="*", default=[], help="one shard file per members file; none for tables")
+    parser.add_argument("--cutouts", nargs="*", default=[], help="shard files of every survey; none for tables")
     for name in ("splits", "lost", "leaks"):
         parser.add_argument(f"--{name}", required=True)
 
@@ -38,15 +38,15 @@ def run(args) -> None:
 
 def _usable(paths, frame):
     """Objects with at least one band of status ok, and what their bands say."""
-    ids, good, causes = [], [], []
+    place = {int(i): k for k, i in enumerate(frame["object_id"])}
+    good, causes = np.zeros(len(frame), bool), [[] for _ in range(len(frame))]
     for path in paths:
         with store.reading(path) as handle:
-            ids.append(store.column(handle, "object_id"))
-            good.append((handle["status"][:] == stamps.STATUS.index("ok")).any(axis=1))
-            causes.append(store.column(handle, "cause"))
-    order = {int(i): k for k, i in enumerate(np.concatenate(ids))}
-    at = np.array([order[int(i)] for i in frame["object_id"]], int)
-    return np.concatenate(good)[at], np.concatenate(causes)[at]
+            at = [place[int(i)] for i in store.column(handle, "object_id")]
+            good[at] |= (handle["status"][:] == stamps.STATUS.index("ok")).any(axis=1)
+            for k, cause in zip(at, store.column(handle, "cause"), strict=True):
+                causes[k] += [cause] if cause else []
+    return good, np.array(["; ".join(cause) for cause in causes], object)
 
 
 def _lost(frame, step, reason, detail):

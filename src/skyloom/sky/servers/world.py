@@ -5,6 +5,7 @@ from __future__ import annotations
 from skyloom.sky import hsc as hsc_survey
 from skyloom.sky.servers import hsc
 from skyloom.sky.servers.app import SkyServer as Host
+from skyloom.sky.servers.dustmaps import Maps
 from skyloom.sky.servers.panstarrs import Stacks
 from skyloom.sky.servers.redshifts import FILES, Files, SkyServer, Tap
 from skyloom.sky.servers.viewer import Viewer
@@ -12,7 +13,7 @@ from skyloom.sky.servers.viewer import Viewer
 PATHS = {"hsc": hsc.PATHS,
          "ps1": {"filenames_url": "/ps1/cgi-bin/ps1filenames.py", "fitscut_url": "/ps1/cgi-bin/fitscut.cgi"},
          "viewer": {"url": "/viewer/fits-cutout"},
-         "sdss": {"url": "/sdss"}, "wigglez": {"url": "/vizier/tap"},
+         "dust": {"url": "/dust/"}, "sdss": {"url": "/sdss"}, "wigglez": {"url": "/vizier/tap"},
          "gama": {"url": "/files/gama/SpecObjv27.fits", "tap_url": "/vizier/tap"},
          **{name.split("/")[0]: {"url": f"/files/{name}"} for name in FILES if not name.startswith("gama")}}
 
@@ -24,6 +25,7 @@ def routes(sky: hsc_survey.Sky, account) -> dict:
         PATHS["ps1"]["filenames_url"]: ("ps1", "filenames", stacks.filenames),
         PATHS["ps1"]["fitscut_url"]: ("ps1", "fitscut", stacks.fitscut),
         PATHS["viewer"]["url"]: ("viewer", "cutout", viewer.cutout),
+        PATHS["dust"]["url"]: ("dust", "map", Maps(sky).answer),
         "/sdss/": ("sdss", "sql", SkyServer(sky).answer), "/vizier/tap/": ("vizier", "tap", Tap(sky).answer),
         **{f"/files/{name}": (name.split("/")[0], "file", Files(sky).answer) for name in FILES}}
 

@@ -1,0 +1,79 @@
+"""pack-multi: one split of a multi-survey run: a group of stamps a survey, one dataset a column."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from skyloom import store
+from skyloom.dataset import pack
+from skyloom.errors import InputError
+from skyloom.flux import NJY_ZERO_POINT
+from skyloom.verbs import common
+
+
+def arguments(parser) -> None:
+    common.settings_argument(parser)
+    parser.add_argument("--splits", required=True)
+    parser.add_argument("--members", nargs="+", required=True)
+    parser.add_argument("--surveys", nargs="+", required=True, help="names of the surveys")
+    parser.add_argument("--cutouts", nargs="+", required=True, help="shards of the first survey, then of the second, ...")
+    parser.add_argument("--dust", nargs="*", default=[])
+    parser.add_argument("--split", required=True)
+    parser.add_argument("--hdf5", required=True)
+    parser.add_argument("--csv", required=True)
+
+
+def run(args) -> None:
+    """Write the split's groups and columns; InputError if a shard lacks an object that another has."""
+    import pandas
+
+    chosen = store.read_parquet(args.splits).query("split == @args.split").sort_values("object_id", kind="stable")
+    members = pandas.concat([store.read_parquet(path) for path in args.members], ignore_index=True)
+    dust = pandas.concat([store.read_parquet(path) for path in args.dust], ignore_index=True) if args.dust else None
+    try:
+        table = pack.table_columns(members, chosen, dust)
+    except KeyError as error:
+        raise InputError(f"an object of {args.splits} is missing from the shards ({error}); rerun from plan_shards") from None
+    meta = common.provenance(args.settings) | {"split": args.split, "surveys": ",".join(args.surveys),
+                                               "split_method": args.settings["method"], "magnitude_columns": ""}
+    if args.dust:
+        meta["dust_maps"] = json.dumps(store.parquet_meta(args.dust[0])["dust_maps"])
+    shards = np.array_split(np.array(args.cutouts, object), len(args.surveys))
+    with store.writing(args.hdf5, meta) as handle:
+        for survey, paths in zip(args.surveys, shards, strict=True):
+            _group(handle.create_group(survey), list(paths), chosen["object_id"].to_numpy())
+        for name in table.columns:
+            store.put(handle, name, table[name].to_numpy())
+    store.write_csv(args.csv, table)
+
+
+def _group(group, paths, ids) -> None:
+    """Copy one survey's stamps in nJy, shard by shard, to the rows of their objects."""
+    place = {int(i): k for k, i in enumerate(ids)}
+    out, found = None, 0
+    for path in paths:
+        with store.reading(path) as source:
+            if out is None:
+                out = _create(group, source, len(ids))
+            for row, i in enumerate(store.column(source, "object_id")):
+                k = place.get(int(i))
+                if k is None:
+                    continue
+                found += 1
+                for name in out:
+                    out[name][k] = source[name][row]
+    if found != len(ids):
+        raise InputError(f"{len(ids) - found} of {len(ids)} objects have no cutout in {paths[0]} and its siblings; "
+                         "rerun download_cutouts")
+
+
+def _create(group, source, n) -> dict:
+    """The pixel datasets of a group and the attributes that explain them."""
+    for name in ("bands", "pixel_scale", "status_names", "ivar_source", "request"):
+        group.attrs[name] = source.attrs[name]
+    group.attrs["zero_point"], group.attrs["unit"] = NJY_ZERO_POINT, "nJy"
+    kinds = {"image": "f4", "ivar": "f4", "mask": "u4", "psf": "f4", "status": "u1", "offset": "f8"}
+    return {name: store.create(group, name, (n, *source[name].shape[1:]), kind, compress=name in ("ivar", "mask", "psf"))
+            for name, kind in kinds.items()}
