@@ -1,6 +1,6 @@
 """Write the docs' tables from files: configuration.md from the schema, result pages from metrics.csv.
 
-    python docs/make_tables.py                     # configuration.md
+    python docs/make_tables.py                     # configuration.md and surveys.md
     python docs/make_tables.py results/galaxiesml  # docs/results_galaxiesml.md with figures
 """
 
@@ -40,6 +40,27 @@ def configuration() -> str:
     return "\n".join(head + rows + model) + "\n"
 
 
+LIMITS = {"skyserver": "60 queries a minute, 600 s and 500,000 rows each; over the rate a 200 with an error text: waited for",
+          "fits": "one file, resumed by byte range under its ETag", "text": "one file, resumed by byte range under its ETag",
+          "tap": "sync first; a result cut off (OVERFLOW) is asked for again as an async job; one at a time"}
+
+
+def surveys() -> str:
+    """Page of the spectroscopic surveys, from resources/surveys.tsv."""
+    table = pandas.read_csv(DOCS.parent / "resources" / "surveys.tsv", sep="\t")
+    lines = ["# spectroscopic surveys", "", "Written by `python docs/make_tables.py` from `resources/surveys.tsv`.", "",
+             "| survey | release | how | limits, and what we do | columns that are asked for | licence | cite |",
+             "|---|---|---|---|---|---|---|"]
+    for r in table.itertuples():
+        cells = (r.survey, r.release, r.access, LIMITS[r.access], r.columns.replace(",", ", "), r.licence, r.citation)
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "GAMA's server turns away agents that it doesn't know (403). We say who we are first; refused, we say so in",
+              "the log and take VizieR's copy (J/MNRAS/513/439/gamadr4), whose columns have other names. Its default of 50",
+              "rows does not apply: pages and totals are ours. Every address can be replaced: `services.<survey>.url`; several",
+              "files (VVDS has six, VIPERS two) with spaces between."]
+    return "\n".join(lines) + "\n"
+
+
 def results(folder: Path) -> str:
     """Page of one run: metrics with intervals, ledger, figures copied beside it."""
     name = folder.name
@@ -68,5 +89,6 @@ def results(folder: Path) -> str:
 
 if __name__ == "__main__":
     (DOCS / "configuration.md").write_text(configuration())
+    (DOCS / "surveys.md").write_text(surveys())
     for path in map(Path, sys.argv[1:]):
         (DOCS / f"results_{path.name}.md").write_text(results(path))

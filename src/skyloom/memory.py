@@ -7,6 +7,7 @@ Losing the file costs that second once.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import sys
@@ -36,3 +37,25 @@ def remember(name: str, facts: dict) -> None:
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
+
+
+def array(name: str, key: str, make):
+    """The array that `make()` gives, kept under a name as long as `key` (whatever decides it) stays the same."""
+    import numpy as np
+
+    path = PLACE / f"{name}.{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError):
+        made = make()
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.npy")
+    try:
+        PLACE.mkdir(exist_ok=True)
+        np.save(temporary, made)
+        os.replace(temporary, path)
+        for old in PLACE.glob(f"{name}.*.npy"):
+            if old.name != path.name and old.name.count(".") == 2:
+                old.unlink(missing_ok=True)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+    return made

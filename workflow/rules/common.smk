@@ -64,8 +64,18 @@ LIVE = {
         "url": "https://www.gama-survey.org/dr4/data/cat/SpecCat/v27/SpecObjv27.fits",
         "tap_url": "https://tapvizier.cds.unistra.fr/TAPVizieR/tap",
     },
-    "vvds": {"url": "https://cesam.lam.fr/vvds/cesam_vvds_spF02_DEEP_Full.txt"},
-    "vipers": {"url": "http://vipers.inaf.it/data/pdr2/catalogs/VIPERS_W1_SPECTRO_PDR2.txt.gz"},
+    "vvds": {
+        "url": " ".join(
+            f"https://cesam.lam.fr/vvds/cesam_vvds_sp{field}_Full.txt"
+            for field in ("CDFS_DEEP", "F02_DEEP", "F02_UDEEP", "F10_WIDE", "F14_WIDE", "F22_WIDE")
+        )
+    },
+    "vipers": {
+        "url": " ".join(
+            f"http://vipers.inaf.it/data/pdr2/catalogs/VIPERS_{field}_SPECTRO_PDR2.txt.gz"
+            for field in ("W1", "W4")
+        )
+    },
     "6df": {"url": "http://www-wfau.roe.ac.uk/6dFGS/6dFGSzDR3.txt.gz"},
     "wigglez": {"url": "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"},
 }
@@ -159,7 +169,7 @@ ASKED = "targets" if COMPILED else "specz|targets"
 
 
 wildcard_constraints:
-    sample="specz|targets",
+    sample=ASKED,
     shard=r"[sh]\d+_\d+",
     survey="[a-z0-9]+",
     map="[a-z0-9]+",

@@ -1,4 +1,5 @@
 rule query:
+    """Ask the archive for the rows of a sample, as they come."""
     input:
         template=query_template,
         tables=query_tables,
@@ -6,9 +7,6 @@ rule query:
         raw=f"{RESULTS}/{{sample}}/raw.parquet",
     log:
         f"logs/{RUN}/query/{{sample}}.log",
-    """Ask the archive for the rows of a sample, as they come."""
-    wildcard_constraints:
-        sample=ASKED,
     retries: 1
     conda:
         "../../envs/core.yaml"
@@ -27,6 +25,7 @@ rule query:
 
 
 rule cut:
+    """Quality cuts, every rejected row kept with its reason."""
     input:
         raw=f"{RESULTS}/{{sample}}/raw.parquet",
         known=known_sample,
@@ -36,9 +35,6 @@ rule cut:
         counts=report(f"{RESULTS}/{{sample}}/cuts.csv", category="Sample", labels={"sample": "{sample}"}),
     log:
         f"logs/{RUN}/cut/{{sample}}.log",
-    """Quality cuts, every rejected row kept with its reason."""
-    wildcard_constraints:
-        sample=ASKED,
     conda:
         "../../envs/core.yaml"
     resources:

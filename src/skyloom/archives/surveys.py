@@ -47,12 +47,14 @@ def ask(survey: Survey, client, urls: dict, options: dict, folder: Path, box=Non
     if survey.access == "tap":
         return _checked(tap.rows(client, urls["url"], tap.query(survey.where, survey.columns, box)), survey), urls["url"]
     try:
-        path = flatfiles.download(client, urls["url"], Path(folder) / urls["url"].rsplit("/", 1)[-1])
+        paths = [flatfiles.download(client, url, Path(folder) / url.rsplit("/", 1)[-1]) for url in urls["url"].split()]
     except Refused as error:
         if survey.survey != "gama" or getattr(error, "status", 0) != 403 or not urls.get("tap_url"):
             raise
         return _gama_at_vizier(client, urls["tap_url"], box)
-    frame = flatfiles.read(path, survey.access, survey.where, survey.columns)
+    import pandas
+
+    frame = pandas.concat([flatfiles.read(path, survey.access, survey.where, survey.columns) for path in paths])
     if box is not None and survey.survey in POSITIONS:
         ra, dec = (frame[name].astype(float) for name in POSITIONS[survey.survey])
         frame = frame[((ra - box[0]) % 360 <= box[1] - box[0]) & (dec >= box[2]) & (dec <= box[3])]

@@ -15,6 +15,7 @@ from skyloom import profiles
 from skyloom.sky import geometry, population
 
 SIZES = np.array([16, 24, 32, 48, 64, 96, 128, 192, 256, 384])
+POINT = 0.15  # px: galaxies smaller than this are drawn as points (in HSC's fine pixels there are none)
 ISOPHOTE = 0.05  # stamps reach the isophote of this many sigma of the sky
 
 
@@ -71,8 +72,8 @@ def stamp(n: int, source: dict, k: int, dx: float, dy: float, fwhms, scale: floa
     kx, ky = grid[0], grid[1]
     angle = np.pi - source["pa"][k]  # x runs west in the survey's pixels
     psf = np.stack([moffat_k(fwhm, n) for fwhm in fwhms])
-    if source["kind"][k] == 1:
-        light = source["disc"][k][:, None, None] * psf
+    if source["kind"][k] == 1 or max(source["re_disc"][k], source["re_bulge"][k]) < POINT * scale:
+        light = (source["disc"][k] + source["bulge"][k])[:, None, None] * psf
     else:
         disc = _component(1.0, source["re_disc"][k] / scale, source["q_disc"][k], angle, grid)
         light = source["disc"][k][:, None, None] * disc

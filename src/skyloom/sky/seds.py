@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+
+from skyloom import memory
 
 BANDS = ("g", "r", "i", "z", "y")
 # of each survey in the order of its archive's planes; the B band normalises
@@ -82,7 +85,15 @@ def igm_transmission(wave, z):
 
 @functools.cache
 def table(survey: str) -> np.ndarray:
-    """AB magnitudes of unit templates: (type, dust, redshift, the survey's bands and B), float32."""
+    """AB magnitudes of unit templates: (type, dust, redshift, the survey's bands and B), float32.
+
+    Three seconds of integrals, the same at each start: kept as long as this module and its libraries stay as they are.
+    """
+    made_of = [Path(__file__).read_text(), np.__version__, *(metadata.version(name) for name in ("galsim", "speclite"))]
+    return memory.array(f"seds_{survey}", "\n".join(made_of), functools.partial(_integrated, survey))
+
+
+def _integrated(survey: str) -> np.ndarray:
     attenuation = np.exp(-0.4 * np.log(10) * DUSTS[:, None] * calzetti(WAVE))
     base = templates()
     spectra = []

@@ -17,7 +17,9 @@ from skyloom.sky.servers.app import Reply, Request
 PER_MINUTE, MOST = 60, 500_000  # SkyServer's limits
 FILES = {"desi/zall-pix-fuji.fits": ("desi", "ZCATALOG"), "deep2/zcat.deep2.dr4.uniq.fits.gz": ("deep2", "ZCAT"),
          "gama/SpecObjv27.fits": ("gama", "SpecObj"), "vvds/cesam_vvds_spF02_DEEP_Full.txt": ("vvds", ""),
-         "vipers/VIPERS_W1_SPECTRO_PDR2.txt": ("vipers", ""), "6df/6dFGSzDR3.txt.gz": ("6df", "")}
+         "vvds/cesam_vvds_spF22_WIDE_Full.txt": ("vvds", ""),
+         "vipers/VIPERS_W1_SPECTRO_PDR2.txt": ("vipers", ""),
+         "vipers/VIPERS_W4_SPECTRO_PDR2.txt": ("vipers", ""), "6df/6dFGSzDR3.txt.gz": ("6df", "")}
 BROWSERS = ("Mozilla/", "curl/")  # agents that the GAMA server lets in
 
 
@@ -152,6 +154,7 @@ class Files:
 @lru_cache(16)
 def _file(sky: hsc.Sky, name: str) -> bytes:
     survey, extension = FILES[name]
-    columns = specz.table(sky, survey)
+    files = [other for other in FILES if FILES[other][0] == survey]  # a survey's fields share its rows
+    columns = {key: column[files.index(name)::len(files)] for key, column in specz.table(sky, survey).items()}
     body = tables.fits_table(columns, extension) if extension else tables.text_table(columns).encode()
     return gzip.compress(body, mtime=0) if name.endswith(".gz") else body

@@ -15,7 +15,8 @@ PATHS = {"hsc": hsc.PATHS,
          "viewer": {"url": "/viewer/fits-cutout"},
          "dust": {"url": "/dust/"}, "sdss": {"url": "/sdss"}, "wigglez": {"url": "/vizier/tap"},
          "gama": {"url": "/files/gama/SpecObjv27.fits", "tap_url": "/vizier/tap"},
-         **{name.split("/")[0]: {"url": f"/files/{name}"} for name in FILES if not name.startswith("gama")}}
+         **{survey: {"url": " ".join(f"/files/{name}" for name in FILES if name.startswith(survey + "/"))}
+            for survey in ("desi", "deep2", "vvds", "vipers", "6df")}}
 
 
 def routes(sky: hsc_survey.Sky, account) -> dict:
@@ -37,4 +38,5 @@ def server(sky: hsc_survey.Sky, account=hsc.ACCOUNT, **options) -> Host:
 
 def urls(base: str) -> dict[str, dict[str, str]]:
     """{service: {key: address}} below a server's base URL."""
-    return {name: {key: base + path for key, path in paths.items()} for name, paths in PATHS.items()}
+    return {name: {key: " ".join(base + path for path in each.split()) for key, each in paths.items()}
+            for name, paths in PATHS.items()}
