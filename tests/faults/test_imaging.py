@@ -139,6 +139,13 @@ def test_what_is_there_is_not_asked_for_again(sky, galaxies, tmp_path):
         assert all(np.array_equal(a.image, b.image) for x, y in zip(first, again, strict=True) for a, b in zip(x, y, strict=True))
 
 
+def test_positions_outside_a_footprint_are_no_coverage(sky, tmp_path):
+    far = {"ra": np.array([150.1, 10.0]), "dec": np.array([-45.0, -80.0])}
+    found, stats, dead = download(sky, far, tmp_path, "ps1", n=2)
+    assert not dead and {(s.status, s.cause) for stamps in found for s in stamps} == {("no_coverage", "no stack")}
+    assert stats["requests"] == {"ps1.filenames": 1}  # nothing more was asked for
+
+
 def test_a_refused_agent_is_one_sentence(tmp_path):
     class Client403:
         def fetch(self, *_, **__):
