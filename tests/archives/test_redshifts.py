@@ -57,6 +57,24 @@ def test_every_survey_arrives_whole_and_normalises_to_the_skys_truth(archives, f
 
 
 @pytest.mark.parametrize("name", sorted(SURVEYS))
+def test_transient_faults_change_nothing_and_a_dead_service_is_one_error(archives, field, tmp_path, name):
+    host = {"wigglez": "vizier", "gama": "vizier"}.get(name, name)
+    calm, _ = asked(archives, name, tmp_path / "calm")
+    for kind in ("503", "429", "stall"):
+        fault = {"service": host, "kind": kind, "every": 1, "times": 1, "seconds": 1.5}
+        with world.server(field, faults=[fault]).running() as server:
+            urls = world.urls(server.url)[name]
+            rough, _ = surveys.ask(SURVEYS[name], client(timeout=1 if kind == "stall" else 20), urls, OPTIONS, tmp_path / kind)
+            assert sum(server.stats()["requests"].values()) >= 2
+        pandas.testing.assert_frame_equal(calm, rough)
+    with world.server(field, faults=[{"service": host, "kind": "503", "every": 1}]).running() as server:
+        with pytest.raises(ServiceError, match="503|failed"):
+            surveys.ask(SURVEYS[name], client(), world.urls(server.url)[name], OPTIONS, tmp_path / "dead")
+        assert sum(server.stats()["requests"].values()) <= 8  # bounded
+    assert not list((tmp_path / "dead").glob("*.fits"))
+
+
+@pytest.mark.parametrize("name", sorted(SURVEYS))
 def test_the_papers_cuts_keep_what_the_survey_calls_secure(archives, field, tmp_path, name):
     common = redshifts.normalise(name, asked(archives, name, tmp_path)[0], "x")
     keep = np.ones(len(common), bool)

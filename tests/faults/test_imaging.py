@@ -139,6 +139,21 @@ def test_what_is_there_is_not_asked_for_again(sky, galaxies, tmp_path):
         assert all(np.array_equal(a.image, b.image) for x, y in zip(first, again, strict=True) for a, b in zip(x, y, strict=True))
 
 
+@pytest.mark.parametrize("name", sorted(SURVEYS))
+def test_the_archives_weights_and_our_estimate_agree_on_the_noise(sky, galaxies, tmp_path, name):
+    own, stats, _ = download(sky, galaxies, tmp_path / "own", name, n=2, settings={"ivar_source": "archive"}.items())
+    ours, fewer, _ = download(sky, galaxies, tmp_path, name, n=2)
+    ratio = [np.sqrt(np.median(b.ivar[b.ivar > 0]) / np.median(a.ivar[a.ivar > 0]))
+             for x, y in zip(own, ours, strict=True) for a, b in zip(x, y, strict=True) if a.status == b.status == "ok"]
+    # the estimate is a scatter of pixels: in unWISE's crowded stamps, where sources cover most of them, it is larger
+    low = 0.4 if name == "unwise" else 0.8
+    assert len(ratio) >= 2 and low < np.median(ratio) < 1.2
+    if name == "ps1":  # its weights know the sources, an estimate is one number
+        assert max(np.ptp(s.ivar[s.ivar > 0]) for x in own for s in x if s.status == "ok") > 0
+    asked = [sum(count for key, count in s["requests"].items() if "filenames" not in key) for s in (stats, fewer)]
+    assert asked[0] == (2 if name == "ps1" else 1) * asked[1]  # only PS1's weights cost requests
+
+
 def test_positions_outside_a_footprint_are_no_coverage(sky, tmp_path):
     far = {"ra": np.array([150.1, 10.0]), "dec": np.array([-45.0, -80.0])}
     found, stats, dead = download(sky, far, tmp_path, "ps1", n=2)

@@ -11,6 +11,8 @@ import pytest
 from skyloom import store
 from skyloom.cutouts.stamps import STATUS
 from tests.conftest import ROOT, plan_of, snakemake, workplace
+from tests.workflow.test_staleness import stale
+from tests.workflow.test_tiny_run import check_fingerprints
 
 pytestmark = [pytest.mark.xdist_group("multi"), pytest.mark.timeout(900)]
 SURVEYS = {"ps1": (5, 170), "hsc": (5, 64), "galex": (2, 32), "unwise": (2, 32)}
@@ -96,6 +98,25 @@ def test_dust_says_which_map_it_is(multi):
         ratio = handle["ebv_planck2013"][:] / handle["ebv_csfd"][:]
     assert maps["csfd"]["scale"] == "sfd" and maps["planck2013"]["scale"] == "true" and maps["csfd"]["sha256"]
     assert ratio == pytest.approx(0.86, abs=0.03)
+
+
+def test_every_module_a_verb_imported_is_in_its_fingerprint(multi):
+    check_fingerprints(multi.parents[1], {"query-survey", "compile-redshifts", "plan", "plan-shards", "download-cutouts",
+                                          "download-map", "measure-dust", "assign-splits", "pack-multi"})
+
+
+def test_a_changed_cut_or_match_reruns_the_compilation_and_asks_no_survey(multi, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(multi.parents[1], folder, ignore=shutil.ignore_patterns("trace", "*.sqlite"))
+    before = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(before.replace("z_max: 1.6", "z_max: 1.2"))
+    stale_rules = stale(folder)
+    assert "compile_redshifts" in stale_rules and not stale_rules & {"query_survey", "download_map"}
+    (folder / "config.yaml").write_text(before.replace("rpm: 60000", "rpm: 30000"))
+    assert stale(folder) == set()
+    path = folder / "src" / "skyloom" / "measure" / "dust.py"
+    path.write_text(path.read_text().replace("order=1", "order=3"))
+    assert {"measure_dust", "pack_multi"} <= stale(folder) and "download_cutouts" not in stale(folder)
 
 
 def test_nothing_leaks(multi):

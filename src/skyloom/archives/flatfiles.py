@@ -13,16 +13,27 @@ import numpy as np
 from skyloom.errors import InputError, ReplyError
 
 
-def download(client, url: str, path: Path) -> Path:
-    """The file at `url` in `path`; a part left by a killed job is completed if the server still has the same file.
+def download(client, url: str, path: Path, attempts: int = 5) -> Path:
+    """The file at `url` in `path`; a part left by a break or a killed job is completed if it is still the same file.
 
-    Refused, ServiceError as `http.Client.open`; ReplyError `broken_off` keeps what came for the next attempt.
+    Refused, ServiceError as `http.Client.open`; ReplyError `broken_off` when it broke off `attempts` times.
     """
     path = Path(path)
-    part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".etag")
-    if path.exists():
-        return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    for attempt in range(attempts):
+        if path.exists():
+            break
+        try:
+            _download(client, url, path)
+        except ReplyError:
+            if attempt == attempts - 1:
+                raise
+    return path
+
+
+def _download(client, url: str, path: Path) -> None:
+    """One attempt, from where the last one ended."""
+    part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".etag")
     headers = {}
     if part.exists() and note.exists():
         headers = {"Range": f"bytes={part.stat().st_size}-", "If-Range": json.loads(note.read_text())}
@@ -40,7 +51,6 @@ def download(client, url: str, path: Path) -> Path:
         raise ReplyError("broken_off", f"{got} of {length} bytes of {url}")
     part.rename(path)
     note.unlink(missing_ok=True)
-    return path
 
 
 def read(path: Path, kind: str, where: str, columns):

@@ -7,6 +7,7 @@ Every other 4xx is final. Attempts and total time are both bounded, so nothing i
 from __future__ import annotations
 
 import datetime
+import io
 import threading
 import time
 from contextlib import contextmanager
@@ -117,7 +118,10 @@ class _Polite(requests.adapters.HTTPAdapter):
         self.client = client
 
     def send(self, request, **options):
-        """The reply; a transient status that outlives the attempts is handed to the library as it is."""
+        """The whole reply; a transient status that outlives the attempts is handed to the library as it is.
+
+        The body is read here, where a stalled one is asked for again; the library finds it in `raw` all the same.
+        """
         options["timeout"] = options.get("timeout") or self.client.timeout
         response = None
         try:
@@ -125,6 +129,10 @@ class _Polite(requests.adapters.HTTPAdapter):
                 with attempt, self.client.slots:
                     self.client.pace()
                     response = super().send(request, **options)
+                    body = response.content
+                    response.headers.pop("Content-Encoding", None)
+                    response.raw = urllib3.HTTPResponse(io.BytesIO(body), response.headers, response.status_code,
+                                                        preload_content=False)
                     if response.status_code in TRANSIENT:
                         raise Transient(f"HTTP {response.status_code}", retry_after(response.headers.get("Retry-After")))
         except Transient:
