@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+
 from skyloom.errors import InputError
 from skyloom.models.galaxiesml import GalaxiesMLCNN, GalaxiesMLNN
+from skyloom.models.mantis import BINS, SURVEYS, MantisEarly, MantisLate
 
+MANTIS = {"mantis_early": MantisEarly, "mantis_late": MantisLate}
 DEFAULTS = {
     "galaxiesml_nn": {"lr": 5e-4, "batch_size": 100, "max_epochs": 1000, "patience": 10, "uses_image": False},
     "galaxiesml_cnn": {"lr": 1e-4, "batch_size": 256, "max_epochs": 200, "patience": 10, "uses_image": True},
@@ -24,7 +28,24 @@ def build(name: str, inputs: int = 5, bands: int = 5, size: int = 64):
         return GalaxiesMLNN(inputs)
     if name == "galaxiesml_cnn":
         return GalaxiesMLCNN(inputs, bands, size)
-    raise InputError(f"unknown model {name!r}; known: {', '.join(DEFAULTS)}")
+    raise InputError(f"unknown model {name!r}; known: {', '.join((*DEFAULTS, *MANTIS))}")
+
+
+def build_fusion(name: str, encoder: str = "large", surveys=tuple(SURVEYS), ebv: int = 2, bins: int = BINS, **more):
+    """An untrained multi-survey network; `more` as for `models.mantis`."""
+    if name not in MANTIS:
+        raise InputError(f"unknown model {name!r}; known: {', '.join(MANTIS)}")
+    return MANTIS[name](encoder, surveys, ebv, bins, **more)
+
+
+def describe(name: str, size: int = 127, encoder: str = "large") -> dict:
+    """Name, variant, `parameters` and `head_parameters` of a model; InputError for an unknown one."""
+    with torch.device("meta"):  # sizes without memory
+        if name in MANTIS:
+            model, about = build_fusion(name, encoder), {"encoder": encoder}
+        else:
+            model, about = build(name, size=size), {"size": size}
+    return {"model": name, **about, "parameters": count(model), "head_parameters": count(model.head)}
 
 
 def count(module) -> int:

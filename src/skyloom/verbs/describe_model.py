@@ -8,12 +8,11 @@ import json
 def arguments(parser) -> None:
     parser.add_argument("name")
     parser.add_argument("--size", type=int, choices=(64, 127), default=127)
+    parser.add_argument("--encoder", default="large", help="atto to large, of the multi-survey models")
 
 
 def run(args) -> None:
-    """Print name, size, parameters and head_parameters."""
+    """Print name, parameters and head_parameters, with the stamp's size or the encoder's."""
     from skyloom.models import registry
 
-    model = registry.build(args.name, size=args.size)
-    print(json.dumps({"model": args.name, "size": args.size, "parameters": registry.count(model),
-                      "head_parameters": registry.count(model.head)}))
+    print(json.dumps(registry.describe(args.name, args.size, args.encoder)))
