@@ -157,6 +157,7 @@ def _across(config: dict) -> None:
                          f"{stamps['size']}; lower it or raise `stamps.size`")
     if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
         raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
+    _models(config)
     local = config["local"]
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
         raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "
@@ -179,3 +180,18 @@ def _final_file(config: dict) -> None:
 
 def _first_line(error) -> str:
     return " ".join(str(error).split())[:160]
+
+
+def _models(config: dict) -> None:
+    """Fusion networks need a multi-survey run with their surveys, the others a run of one survey."""
+    surveys = config["stamps"]["surveys"]
+    several = config["archive"] != "local" and surveys != ["hsc"]
+    for name, options in config["models"].items():
+        fusion = name.startswith("mantis_")
+        if fusion != several:
+            needs = "several imaging surveys in `stamps.surveys`" if fusion else "`stamps.surveys: [hsc]` or local data"
+            raise InputError(f"`models.{name}` needs {needs}; change one of them")
+        missing = [s for s in options.get("surveys", ["ps1", "galex", "unwise"]) if s not in surveys] if fusion else []
+        if missing:
+            raise InputError(f"`models.{name}` sees {missing[0]}, which `stamps.surveys` doesn't fetch; add it there, or name "
+                             f"the model's own in `models.{name}.surveys`")

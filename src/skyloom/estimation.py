@@ -5,6 +5,26 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from skyloom.dataset.augment import symmetry
+
+
+@torch.no_grad()
+def predict_pz(model, inputs, ebv: np.ndarray, device, batch_size: int = 64, symmetries: int = 1) -> np.ndarray:
+    """p(z) (n, bins) float32 of rows with `inputs(rows) -> {survey: (m, band, y, x)}` and ebv (n, k).
+
+    Always the same for the same input: no augmentation, or the mean over all of the square's eight symmetries.
+    """
+    model.to(device, memory_format=torch.channels_last).eval()
+    out = []
+    for rows in np.array_split(np.arange(len(ebv)), max(1, -(-len(ebv) // batch_size))):
+        if not len(rows):
+            continue
+        images = {name: torch.from_numpy(pixels).to(device) for name, pixels in inputs(rows).items()}
+        total = sum(torch.softmax(model({name: symmetry(image, k) for name, image in images.items()},
+                                        torch.from_numpy(ebv[rows]).to(device)).float(), dim=1) for k in range(symmetries))
+        out.append((total / symmetries).cpu().numpy())
+    return np.concatenate(out) if out else np.zeros((0, 0), np.float32)
+
 
 @torch.no_grad()
 def predict(model, images, table: np.ndarray, device, batch_size: int = 256) -> np.ndarray:

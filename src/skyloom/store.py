@@ -134,7 +134,7 @@ def column(handle, name: str) -> np.ndarray:
 def columns(path, names=None) -> dict[str, np.ndarray]:
     """All one-dimensional columns of an HDF5 file (or those named)."""
     with reading(path) as handle:
-        names = [n for n in handle if handle[n].ndim == 1] if names is None else names
+        names = [n for n in handle if getattr(handle[n], "ndim", 0) == 1] if names is None else names
         return {name: column(handle, name) for name in names}
 
 

@@ -19,7 +19,8 @@ from skyloom.dataset.augment import symmetry
 
 @dataclass
 class Arrays:
-    """Inputs of one split: `images(rows) -> (m, band, y, x) float32` or None, table (n, k), z (n,)."""
+    """Inputs of one split: `images(rows) -> (m, band, y, x) float32` (or a mapping of such), or None; table (n, k); z (n,),
+    redshifts, or classes as integers."""
 
     images: object
     table: torch.Tensor
@@ -50,15 +51,19 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
         load=lambda: None, save=lambda state: None, tell=print):
     """Train `model` in place; return (history rows, epoch of the best weights), the model left with its best weights.
 
-    options: lr, batch_size, max_epochs, patience, augment. `load()` returns a saved state or None, `save(state)`
-    keeps one; both see the whole state (weights, best weights, optimiser, epoch, history).
+    options: lr, batch_size, max_epochs, patience, augment; optionally `optimiser` (adam, nadam), `plateau` (epochs without
+    a better loss after which the rate is halved), `batches` (an epoch of so many, classes drawn evenly) and
+    `survey_dropout` (chance that a survey is hidden from an object while training). `load()` returns a saved state or
+    None, `save(state)` keeps one; both see the whole state (weights, best weights, optimiser, epoch, history).
     """
     model.to(device, memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(model.parameters(), lr=options["lr"], fused=True)
+    optimiser, scheduler = _optimiser(model, options)
     state = load() or {"epoch": 0, "best": np.inf, "best_epoch": -1, "history": [], "best_weights": None}
     if state["best_weights"] is not None:
         model.load_state_dict(state["weights"])
         optimiser.load_state_dict(state["optimiser"])
+        if scheduler:
+            scheduler.load_state_dict(state["scheduler"])
     started, first = time.monotonic(), state["epoch"]
     while state["epoch"] < options["max_epochs"] and state["epoch"] - state["best_epoch"] <= options["patience"]:
         epoch = state["epoch"]
@@ -67,6 +72,9 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
         state["history"].append({"epoch": epoch, "train_loss": fitted, "select_loss": held})
         if held < state["best"]:
             state |= {"best": held, "best_epoch": epoch, "best_weights": copy.deepcopy(_cpu(model.state_dict()))}
+        if scheduler:
+            scheduler.step(held)
+            state |= {"scheduler": scheduler.state_dict()}
         state |= {"epoch": epoch + 1, "weights": _cpu(model.state_dict()), "optimiser": optimiser.state_dict()}
         save(state)
         left = (time.monotonic() - started) / (epoch + 1 - first) * (options["max_epochs"] - epoch - 1)
@@ -76,15 +84,47 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
     return state["history"], state["best_epoch"]
 
 
+def _optimiser(model, options):
+    """(optimiser, learning-rate schedule or None)."""
+    if options.get("optimiser", "adam") == "adam":
+        optimiser = torch.optim.Adam(model.parameters(), lr=options["lr"], fused=True)
+    else:
+        optimiser = torch.optim.NAdam(model.parameters(), lr=options["lr"])
+    if not options.get("plateau"):
+        return optimiser, None
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=options["plateau"], min_lr=1e-6)
+    return optimiser, schedule
+
+
+def _order(train, options, generator) -> torch.Tensor:
+    """Rows of one epoch: each once, or `batches` of them with every class that occurs equally likely."""
+    if not options.get("batches"):
+        return torch.randperm(len(train.z), generator=generator)
+    known, inverse = train.z.unique(return_inverse=True)
+    weight = 1.0 / torch.bincount(inverse)[inverse].double()
+    weight[train.z < 0] = 0
+    return torch.multinomial(weight, options["batches"] * options["batch_size"], replacement=True, generator=generator)
+
+
+def _hidden(images: dict, chance: float, generator) -> dict:
+    """Some surveys of some objects at zero, as if nobody had looked; never all of an object's."""
+    first = next(iter(images.values()))
+    keep = torch.rand(len(first), len(images), generator=generator) >= chance
+    spared = torch.randint(len(images), (len(first),), generator=generator)
+    keep[torch.arange(len(first)), spared] = True
+    return {name: image * keep[:, k, None, None, None].to(image.device) for k, (name, image) in enumerate(images.items())}
+
+
 def _epoch(model, loss, optimiser, train, options, seed, epoch, device, precision) -> float:
     """One pass over the training rows in the order fixed by (seed, epoch); the mean loss."""
     model.train()
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-    order = torch.randperm(len(train.z), generator=generator)
-    total = 0.0
+    order, total = _order(train, options, generator), 0.0
     for rows in order.split(options["batch_size"]):
         turn = int(torch.randint(8, (), generator=generator)) if options["augment"] else 0
         image, table, z = _batch(train, rows, device, turn)
+        if options.get("survey_dropout"):
+            image = _hidden(image, options["survey_dropout"], generator)
         optimiser.zero_grad(set_to_none=True)
         with _autocast(device, precision):
             guess = model(image, table)
@@ -92,7 +132,7 @@ def _epoch(model, loss, optimiser, train, options, seed, epoch, device, precisio
         value.backward()
         optimiser.step()
         total += value.item() * len(rows)
-    return total / len(train.z)
+    return total / len(order)
 
 
 @torch.no_grad()
@@ -111,9 +151,16 @@ def evaluate(model, loss, held: Arrays, batch_size: int, device, precision: str)
 def _batch(data: Arrays, rows, device, turn: int = 0):
     image = None
     if data.images is not None:
-        image = torch.from_numpy(data.images(rows.numpy()))
-        image = symmetry(image, turn).to(device, memory_format=torch.channels_last)
+        found = data.images(rows.numpy())
+        if isinstance(found, dict):
+            image = {name: _placed(pixels, device, turn) for name, pixels in found.items()}
+        else:
+            image = _placed(found, device, turn)
     return image, data.table[rows].to(device), data.z[rows].to(device)
+
+
+def _placed(pixels, device, turn):
+    return symmetry(torch.from_numpy(pixels), turn).to(device, memory_format=torch.channels_last)
 
 
 def _autocast(device, precision):

@@ -22,8 +22,7 @@ def test_the_shipped_configs_are_valid(monkeypatch):
 def test_nested_defaults_are_filled():
     whole = config.complete(LEAST)
     assert whole["stamps"]["size"] == 127 and whole["services"]["hsc"]["streams"] == 2
-    assert whole["models"] == {"galaxiesml_nn": {"size": 64, "patience": 10, "scaling": "default", "augment": False}} \
-        or whole["models"] == {"galaxiesml_nn": {}}
+    assert whole["models"] == {"galaxiesml_nn": {"scaling": "default"}}  # the rest: each model's published settings
 
 
 @pytest.mark.parametrize(("change", "words"), [
@@ -76,3 +75,14 @@ def test_unreadable_files_are_named(tmp_path):
     for name in ("bad.yaml", "absent.yaml"):
         with pytest.raises(InputError, match=name):
             config.load([tmp_path / name])
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"models": {"mantis_late": {}}}, "`models.mantis_late` needs several imaging surveys"),
+    ({"stamps": {"surveys": ["ps1"]}}, "`models.galaxiesml_nn` needs `stamps.surveys: .hsc.` or local data"),
+    ({"stamps": {"surveys": ["ps1"]}, "models": {"mantis_early": {}}}, "sees galex, which `stamps.surveys` doesn't fetch")])
+def test_models_must_fit_the_surveys(change, words):
+    with pytest.raises(InputError, match=words):
+        config.complete({"run": "a", "archive": "embedded", **change})
+    config.complete({"run": "a", "archive": "embedded", "stamps": {"surveys": ["ps1"]},
+                     "models": {"mantis_early": {"surveys": ["ps1"]}}})

@@ -102,7 +102,8 @@ def test_dust_says_which_map_it_is(multi):
 
 def test_every_module_a_verb_imported_is_in_its_fingerprint(multi):
     check_fingerprints(multi.parents[1], {"query-survey", "compile-redshifts", "plan", "plan-shards", "download-cutouts",
-                                          "download-map", "measure-dust", "assign-splits", "pack-multi"})
+                                          "download-map", "measure-dust", "assign-splits", "pack-multi", "train", "predict",
+                                          "build-catalog", "evaluate", "report"})
 
 
 def test_a_changed_cut_or_match_reruns_the_compilation_and_asks_no_survey(multi, tmp_path):
@@ -117,6 +118,21 @@ def test_a_changed_cut_or_match_reruns_the_compilation_and_asks_no_survey(multi,
     path = folder / "src" / "skyloom" / "measure" / "dust.py"
     path.write_text(path.read_text().replace("order=1", "order=3"))
     assert {"measure_dust", "pack_multi"} <= stale(folder) and "download_cutouts" not in stale(folder)
+
+
+def test_catalog_and_ledger_of_the_compilation(multi):
+    catalog = store.read_parquet(multi / "catalog" / "photoz_catalog.parquet")
+    ledger = pandas.read_csv(multi / "ledger.csv")
+    lost = store.read_parquet(multi / "lost.parquet")
+    raw = store.parquet_meta(multi / "specz" / "raw.parquet")["archive_count"]
+    assert ledger["rows_in"].iloc[0] == raw and ledger["rows_out"].iloc[-1] == len(catalog) == raw - len(lost)
+    assert np.isfinite(catalog["z_mantis_late"]).all() and catalog["z_mantis_late"].between(0, 1.6).all()
+    assert {"status_ps1", "status_hsc", "status_galex", "status_unwise"} <= set(catalog)
+    bit = 1 << 18
+    assert ((catalog["flags"] & bit != 0) == (catalog["status_galex"] != "ok")).all()
+    with h5py.File(multi / "models" / "mantis_late" / "seed1" / "predictions.h5") as handle:
+        assert handle["pz"].shape == (len(catalog), 20) and handle["pz"][:].sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert (multi / "report.html").exists()
 
 
 def test_nothing_leaks(multi):

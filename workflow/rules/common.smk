@@ -150,6 +150,8 @@ PACK_SIZE = "_{size}" if IMAGES else ""
 
 def dataset_name(split, size):
     """Path without suffix of one split's file: image files carry bands and size in their name."""
+    if MULTI:
+        return f"{RESULTS}/dataset/multi_{split}"
     if not IMAGES:
         return f"{RESULTS}/dataset/table_{split}"
     return f"{RESULTS}/dataset/{NBANDS}x{size}x{size}_{split}_with_morphology"

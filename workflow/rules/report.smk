@@ -8,7 +8,7 @@ rule report:
         metrics=f"{RESULTS}/evaluation/metrics.csv",
         figures=rules.evaluate.output.figures,
         leaks=f"{RESULTS}/dataset/leaks.csv",
-        stamps=[f"{dataset_name('testing', max(SIZES))}.hdf5"] if IMAGES else [],
+        stamps=[f"{dataset_name('testing', max(SIZES))}.hdf5"] if IMAGES and not MULTI else [],
         histories=expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/history.csv", model=MODELS, seed=SEEDS),
     output:
         html=f"{RESULTS}/report.html",

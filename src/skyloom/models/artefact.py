@@ -25,7 +25,10 @@ def load(folder):
         weights = load_file(folder / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{folder} holds no readable model ({error}); train it again") from None
-    model = registry.build(card["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, card["options"]["size"])
+    if card["model"] in registry.MANTIS:
+        model = registry.build_from(card["model"], card["options"], len(card["ebv"]))
+    else:
+        model = registry.build(card["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, card["options"]["size"])
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -73,6 +73,11 @@ class MantisLate(nn.Module):
         return self.join({name: self.features(name, images[name]) for name in self.surveys}, ebv)
 
 
+def loss(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of logits (n, bins) with classes (n,); rows of class -1 (outside the bins) are left out."""
+    return nn.functional.cross_entropy(logits, classes, ignore_index=-1)
+
+
 def expectation(logits: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     """Mean redshift (n,) of softmax(logits) at the bin centres z (bins,), the paper's point estimate."""
     return torch.softmax(logits.float(), dim=1) @ z

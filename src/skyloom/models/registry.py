@@ -13,12 +13,18 @@ DEFAULTS = {
     "galaxiesml_nn": {"lr": 5e-4, "batch_size": 100, "max_epochs": 1000, "patience": 10, "uses_image": False},
     "galaxiesml_cnn": {"lr": 1e-4, "batch_size": 256, "max_epochs": 200, "patience": 10, "uses_image": True},
 }
+# Engel et al. (2025): NAdam, halved after six epochs without gain, epochs of 1,000 class-balanced batches of 16
+FUSION = {"lr": 3e-4, "batch_size": 16, "max_epochs": 150, "patience": 20, "optimiser": "nadam", "plateau": 6, "batches": 1000,
+          "survey_dropout": 0.0, "encoder": "large", "bins": BINS, "surveys": list(SURVEYS), "patch": 4, "patch_small": 4,
+          "gamma": 1e-6, "augment": True, "symmetries": 1, "uses_image": True}
 
 
 def options(name: str, given: dict) -> dict:
     """A model's published settings with `given` over them."""
+    if name in MANTIS:
+        return {**FUSION, "scaling": "default", **given}
     if name not in DEFAULTS:
-        raise InputError(f"unknown model {name!r}; known: {', '.join(DEFAULTS)}")
+        raise InputError(f"unknown model {name!r}; known: {', '.join((*DEFAULTS, *MANTIS))}")
     return {**DEFAULTS[name], "size": 64, "scaling": "default", "augment": False, **given}
 
 
@@ -36,6 +42,13 @@ def build_fusion(name: str, encoder: str = "large", surveys=tuple(SURVEYS), ebv:
     if name not in MANTIS:
         raise InputError(f"unknown model {name!r}; known: {', '.join(MANTIS)}")
     return MANTIS[name](encoder, surveys, ebv, bins, **more)
+
+
+def build_from(name: str, options: dict, ebv: int):
+    """A fusion network of `options`; the stems of the small stamps may have a stride of their own (`patch_small`)."""
+    more = {"patch": options["patch"]} if name == "mantis_early" else {
+        "patches": {"ps1": options["patch"], "galex": options["patch_small"], "unwise": options["patch_small"]}}
+    return build_fusion(name, options["encoder"], tuple(options["surveys"]), ebv, options["bins"], gamma=options["gamma"], **more)
 
 
 def describe(name: str, size: int = 127, encoder: str = "large") -> dict:

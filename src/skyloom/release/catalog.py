@@ -10,7 +10,8 @@ from skyloom.measure.sources import FLAGS as MORPHOLOGY
 
 BITS = {"g_not_ok": 0, "r_not_ok": 1, "i_not_ok": 2, "z_not_ok": 3, "y_not_ok": 4, "missing_magnitude": 5,
         "no_z_std": 6, "no_z_phot": 7, "no_source": 8, "blend": 9, "edge": 10, "no_psf": 11, "sersic_failed": 12,
-        "masked_pixels": 13, "extraction_failed": 14, "target_off_centre": 15, "no_z_spec_err": 16}
+        "masked_pixels": 13, "extraction_failed": 14, "target_off_centre": 15, "no_z_spec_err": 16, "ps1_not_ok": 17,
+        "galex_not_ok": 18, "unwise_not_ok": 19, "hsc_not_ok": 20}
 # worst first: what `status_{service}` says when bands differ
 _ORDER = ("failed", "no_coverage", "too_small", "masked", "ok")
 
@@ -36,14 +37,23 @@ def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
     return out
 
 
+def best_status(status: np.ndarray) -> np.ndarray:
+    """The best status name over the bands of each object: a survey of a multi-survey run counts if one band does."""
+    rank = np.array([_ORDER.index(name) for name in STATUS])
+    return np.array(_ORDER, object)[rank[status].max(axis=1)]
+
+
 def worst_status(status: np.ndarray) -> np.ndarray:
     """The worst status name over the bands of each object, from codes (n, band)."""
     rank = np.array([_ORDER.index(name) for name in STATUS])
     return np.array(_ORDER, object)[rank[status].min(axis=1)]
 
 
-def flags(table: dict[str, np.ndarray], status, bands, magnitudes) -> np.ndarray:
-    """int32 flags (n,) of dataset columns, bits as in `BITS`; morphology bits are those of the i band (or the first)."""
+def flags(table: dict[str, np.ndarray], status, bands, magnitudes, surveys=None) -> np.ndarray:
+    """int32 flags (n,) of dataset columns, bits as in `BITS`; morphology bits are those of the i band (or the first).
+
+    `surveys` {name: status (n, band)} of a multi-survey run: `{survey}_not_ok` where no band of it is ok.
+    """
     n = len(table["object_id"])
     out = np.zeros(n, np.int32)
 
@@ -59,6 +69,8 @@ def flags(table: dict[str, np.ndarray], status, bands, magnitudes) -> np.ndarray
         for name, bit in MORPHOLOGY.items():
             if name in BITS:
                 raise_bit(name, (measured & bit) != 0)
+    for name, codes in (surveys or {}).items():
+        raise_bit(f"{name}_not_ok", (codes != STATUS.index("ok")).all(axis=1))
     for name in magnitudes:
         values = np.asarray(table[name], float)
         raise_bit("missing_magnitude", ~np.isfinite(values) | (np.abs(values) >= 90))
@@ -67,11 +79,11 @@ def flags(table: dict[str, np.ndarray], status, bands, magnitudes) -> np.ndarray
     return out
 
 
-def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str):
+def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str, surveys=None):
     """The catalog as a mapping of columns sorted by object_id.
 
     `table` holds dataset columns of all splits, row-aligned with `status` (n, band) or None and with the
-    predictions. InputError if ids disagree with the predictions' or repeat.
+    predictions; `surveys` as for `flags`. InputError if ids disagree with the predictions' or repeat.
     """
     ids = table["object_id"]
     if len(np.unique(ids)) != len(ids):
@@ -83,7 +95,7 @@ def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[
     out |= {"split": table["split"], "subset": table["subset"]}
     out["z_spec"] = np.asarray(table.get("specz_redshift", nan), float)
     out["z_spec_err"] = np.asarray(table.get("specz_redshift_err", nan), float)
-    bits = flags(table, status, bands, magnitudes)
+    bits = flags(table, status, bands, magnitudes, surveys)
     for name, block in models.items():
         if not np.array_equal(block["object_id"], ids):
             raise InputError(f"predictions of {name} are not for the objects of the dataset; rerun predict")
@@ -93,6 +105,8 @@ def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[
     out["flags"] = bits.astype(np.int32)
     if status is not None:
         out[f"status_{service}"] = worst_status(status)
+    for name, codes in (surveys or {}).items():
+        out[f"status_{name}"] = best_status(codes)
     if "source_id" in table:
         out["source_id"] = table["source_id"]
     order = np.argsort(ids, kind="stable")

@@ -30,8 +30,9 @@ def run(args) -> None:
     import pandas
 
     table, status, bands, magnitudes = _dataset(args.data)
+    surveys = _surveys(args.data)
     models = catalog.combine_predictions([_prediction(path) for path in args.predictions])
-    columns = catalog.build(table, status, bands, magnitudes, models, args.service)
+    columns = catalog.build(table, status, bands, magnitudes, models, args.service, surveys)
     raw = [store.parquet_meta(path) for path in args.raw]
     code = digest([fingerprint("build-catalog"), *(store.attributes(path)["model_code"] for path in args.predictions)])
     meta = common.provenance(args.settings, code) | {"query_sha256": ",".join(m["query_sha256"] for m in raw),
@@ -53,7 +54,7 @@ def _dataset(paths):
     for path in paths:
         tables.append(store.columns(path))
         with store.reading(path) as handle:
-            magnitudes = handle.attrs["magnitude_columns"].split(",")
+            magnitudes = [name for name in handle.attrs["magnitude_columns"].split(",") if name]
             if "status" in handle:
                 status.append(handle["status"][:])
                 bands = handle.attrs["bands"].split(",")
@@ -61,8 +62,20 @@ def _dataset(paths):
     return table, np.concatenate(status) if status else None, bands, magnitudes
 
 
+def _surveys(paths) -> dict[str, np.ndarray]:
+    """{survey: status (n, band)} of a multi-survey dataset, empty for another."""
+    found: dict[str, list] = {}
+    for path in paths:
+        with store.reading(path) as handle:
+            for name in handle.attrs.get("surveys", "").split(","):
+                if name:
+                    found.setdefault(name, []).append(handle[name]["status"][:])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
 def _prediction(path) -> dict:
-    return {**store.columns(path), **{k: v for k, v in store.attributes(path).items() if k in ("model", "seed")}}
+    about = {k: v for k, v in store.attributes(path).items() if k in ("model", "seed")}
+    return {**store.columns(path, ["object_id", "z"]), **about}
 
 
 def _ledger(args, raw):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom import estimation, store, training
-from skyloom.dataset import read
-from skyloom.models import artefact, scaling
+from skyloom.dataset import multi, read
+from skyloom.errors import InputError
+from skyloom.models import artefact, mantis, registry, scaling
 from skyloom.verbs import common
 
 
@@ -22,6 +23,11 @@ def run(args) -> None:
     model, card = artefact.load(args.model)
     training.prepare(card["seed"], card["threads"])
     device = training.choose_device(args.settings["device"])
+    meta = common.provenance(args.settings) | {"model": card["model"], "seed": card["seed"], "data_hash": card["data_hash"],
+                                               "model_code": card["code_hash"]}
+    if card["model"] in registry.MANTIS:
+        _fusion(args, model, card, device, meta)
+        return
     parts = {"object_id": [], "split": [], "z": []}
     for path in args.data:
         split = read.Split(path, card["inputs"], card["image"] is not None)
@@ -30,6 +36,27 @@ def run(args) -> None:
         parts["object_id"].append(split.columns["object_id"])
         parts["split"].append(split.columns["split"])
         parts["z"].append(estimation.predict(model, images, table, device))
-    meta = common.provenance(args.settings) | {"model": card["model"], "seed": card["seed"], "data_hash": card["data_hash"],
-                                               "model_code": card["code_hash"]}
     store.write_columns(args.out, {name: np.concatenate(values) for name, values in parts.items()}, meta)
+
+
+def _fusion(args, model, card, device, meta) -> None:
+    """The same with p(z): `pz` (n, bins) and the `edges` of its bins; z is its mean at the bins' centres."""
+    centres = mantis.centres(len(card["bin_edges"]) - 1)
+    parts = {"object_id": [], "split": [], "z": []}
+    probabilities = []
+    for path in args.data:
+        split = multi.MultiSplit(path, card["surveys"])
+        if split.ebv_names != card["ebv"]:
+            raise InputError(f"{path} has the reddening columns {split.ebv_names}, the model was trained with {card['ebv']}; "
+                             "use the dataset of the model's own configuration")
+        pz = estimation.predict_pz(model, lambda rows, s=split: s.inputs(rows, card["image"], card["fusion"] == "early"),
+                                   split.ebv(), device, symmetries=card["options"]["symmetries"])
+        parts["object_id"].append(split.columns["object_id"])
+        parts["split"].append(split.columns["split"])
+        parts["z"].append(pz.astype(float) @ centres if len(pz) else np.zeros(0))
+        probabilities.append(pz.reshape(-1, len(centres)))
+    with store.writing(args.out, meta) as handle:
+        for name, values in parts.items():
+            store.put(handle, name, np.concatenate(values))
+        store.put(handle, "edges", np.array(card["bin_edges"]))
+        handle.create_dataset("pz", data=np.concatenate(probabilities), track_times=False)

@@ -10,9 +10,9 @@ import torch
 
 from skyloom import store, training
 from skyloom.canonical import digest
-from skyloom.dataset import read
+from skyloom.dataset import multi, read
 from skyloom.errors import InputError
-from skyloom.models import artefact, galaxiesml, registry, scaling
+from skyloom.models import artefact, fusion, galaxiesml, mantis, registry, scaling
 from skyloom.verbs import common
 
 
@@ -35,13 +35,18 @@ def run(args) -> None:
     training.prepare(settings["seed"], settings["threads"])
     device = training.choose_device(settings["device"])
     precision = training.choose_precision(settings["precision"], device)
-    train, select, card = _data(args, options)
-    model = registry.build(settings["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, options["size"])
-    with torch.no_grad():  # start at the mean redshift, where eq. (1) has a slope
-        model.head.bias.fill_(float(train.z.mean()))
+    if settings["model"] in registry.MANTIS:
+        train, select, card = _fusion_data(args, options)
+        model, loss = registry.build_from(settings["model"], options, len(card["ebv"])), mantis.loss
+    else:
+        train, select, card = _data(args, options)
+        model = registry.build(settings["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, options["size"])
+        loss = galaxiesml.loss
+        with torch.no_grad():  # start at the mean redshift, where eq. (1) has a slope
+            model.head.bias.fill_(float(train.z.mean()))
     key = digest({"settings": settings, "code": args.code, "data": data_hash, "device": device.type})
     state = State(Path(args.state), settings["model"], settings["seed"], key)
-    history, best = training.fit(model, galaxiesml.loss, train, select, options, settings["seed"], device, precision,
+    history, best = training.fit(model, loss, train, select, options, settings["seed"], device, precision,
                                  state.load, state.save)
     card |= common.provenance(settings, args.code) | {
         "model": settings["model"], "seed": settings["seed"], "options": options, "parameters": registry.count(model),
@@ -77,6 +82,33 @@ def _data(args, options):
     if args.shuffle_redshifts:
         out[0].z = out[0].z[torch.randperm(len(out[0].z), generator=torch.Generator().manual_seed(0))]
     return *out, card
+
+
+def _fusion_data(args, options):
+    """The same for a fusion network: {survey: pixels}, E(B-V), classes."""
+    splits = [multi.MultiSplit(path, options["surveys"], ["specz_redshift"]) for path in (args.training, args.validation)]
+    train, held = splits
+    if train.n == 0:
+        raise InputError(f"{args.training} holds no objects; widen the query or the split")
+    card = {"image": fusion.fit(train.ivar_sample(), options["scaling"]), "surveys": options["surveys"], "bands": train.bands,
+            "pixel_scale": train.scale, "ebv": train.ebv_names, "inputs": [], "table": None, "unit": "nJy",
+            "bin_edges": mantis.edges(options["bins"]).tolist(), "fusion": args.settings["model"].removeprefix("mantis_")}
+    select = np.flatnonzero(held.columns["subset"] == "select")
+    if not len(select):
+        raise InputError(f"{args.validation} holds no object of subset `select`; the sample is too small")
+    out = [fusion_arrays(train, np.arange(train.n), card), fusion_arrays(held, select, card)]
+    if args.shuffle_redshifts:
+        out[0].z = out[0].z[torch.randperm(len(out[0].z), generator=torch.Generator().manual_seed(0))]
+    if not (out[0].z >= 0).any() or not (out[1].z >= 0).any():
+        raise InputError(f"no redshift of {args.training} or {args.validation} lies in 0 <= z < {mantis.Z_MAX}; widen the sample")
+    return *out, card
+
+
+def fusion_arrays(split: multi.MultiSplit, rows: np.ndarray, card: dict) -> training.Arrays:
+    """Training arrays of some rows of a multi-survey split, scaled as model.json says."""
+    early = card["fusion"] == "early"
+    z = torch.from_numpy(mantis.classes(split.columns["specz_redshift"][rows], len(card["bin_edges"]) - 1))
+    return training.Arrays(lambda at: split.inputs(rows[at], card["image"], early), torch.from_numpy(split.ebv()[rows]), z)
 
 
 def arrays(split: read.Split, rows: np.ndarray, card: dict) -> training.Arrays:

@@ -1,0 +1,76 @@
+"""From a survey's stored stamps (nJy) to what a fusion network sees: scaling fitted on training, one grid or native.
+
+`default`: asinh of pixels in units of 3 noise sigma of their band. `mantis`: the paper's scaling, in the surveys' own
+units: GALEX x / 0.05 clipped to [0, 1]; PS1 asinh(a Q x) / Q with a 0.01, Q 8; unWISE the same with 0.1 and 6;
+negative values and undefined pixels to zero first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skyloom.dataset.views import overlap
+
+GRID, STEP = 120, 0.25  # px and arcsec of the common grid: 30 arcsec
+NATIVE = {"ps1": 120, "galex": 32, "unwise": 32}  # px that late fusion looks at
+# AB zero points of the units in which the paper scales: counts of PS1's median exposure (720 s), counts/s, Vega nanomaggies
+UNITS = {"galex": (20.08, 18.82), "ps1": (25 + 2.5 * np.log10(720),) * 5, "unwise": (22.5 + 2.699, 22.5 + 3.339)}
+ASINH = {"ps1": (0.01, 8.0), "unwise": (0.1, 6.0)}
+
+
+def fit(ivar: dict[str, np.ndarray], kind: str) -> dict:
+    """The scaling of {survey: ivar (n, band, y, x)}: per band the median noise sigma in nJy; plain lists."""
+    sigma = {}
+    for name, values in ivar.items():
+        per_band = [values[:, b][values[:, b] > 0] for b in range(values.shape[1])]
+        sigma[name] = [float(1 / np.sqrt(np.median(v))) if v.size else 1.0 for v in per_band]
+    return {"kind": kind, "sigma": sigma}
+
+
+def usable(status: np.ndarray, names: list[str], kind: str) -> np.ndarray:
+    """(n, band) bool: stamps that the network sees. The paper rejects what is masked; we show what is left of it."""
+    good = ("ok",) if kind == "mantis" else ("ok", "masked")
+    return np.isin(status, [names.index(name) for name in good])
+
+
+def scaled(name: str, pixels: np.ndarray, scaling: dict) -> np.ndarray:
+    """(n, band, y, x) float32 network input of a survey's pixels in nJy; pixels without data are 0 and stay 0."""
+    if scaling["kind"] == "default":
+        sigma = np.asarray(scaling["sigma"][name], np.float32)[None, :, None, None]
+        return np.arcsinh(pixels / (3 * sigma)).astype(np.float32)
+    unit = np.array([10 ** (-0.4 * (31.4 - zero)) for zero in UNITS[name]], np.float32)[None, :, None, None]
+    x = np.clip(np.nan_to_num(pixels) * unit, 0, None)
+    if name == "galex":
+        return np.clip(x / 0.05, 0, 1).astype(np.float32)
+    a, q = ASINH[name]
+    return (np.arcsinh(a * q * x) / q).astype(np.float32)
+
+
+def crop(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The central size x size of (..., y, x)."""
+    start = (pixels.shape[-1] - size) // 2
+    return pixels[..., start:start + size, start:start + size]
+
+
+def to_grid(pixels: np.ndarray, scale: float) -> np.ndarray:
+    """(..., GRID, GRID) values per native pixel on the common grid, from (..., y, x) at `scale` arcsec.
+
+    Each grid pixel is the area-weighted mean of the native pixels under it, so that surface brightness is kept.
+    """
+    share = overlap(pixels.shape[-1], scale, 0.0, GRID, STEP)
+    mean = (share / np.maximum(share.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
+    return mean @ pixels @ mean.T
+
+
+def inputs(name: str, pixels: np.ndarray, seen: np.ndarray, scale: float, scaling: dict, early: bool) -> np.ndarray:
+    """Network input (n, band, size, size) of one survey: scaled, bands that nobody saw at zero, on its grid.
+
+    pixels (n, band, y, x) nJy, seen (n, band) bool, scale arcsec/px.
+    """
+    if early:
+        pixels = crop(pixels, GRID) if abs(scale - STEP) < 1e-9 else pixels
+        out = scaled(name, pixels, scaling)
+        out = out if abs(scale - STEP) < 1e-9 else to_grid(out, scale)
+    else:
+        out = scaled(name, crop(pixels, NATIVE[name]), scaling)
+    return (out * seen[:, :, None, None]).astype(np.float32)

@@ -1,0 +1,155 @@
+"""Fusion networks on synthetic multi-survey files: scaling, training, p(z), hidden surveys, bad input."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from skyloom import store, training
+from skyloom.__main__ import main
+from skyloom.dataset import multi
+from skyloom.models import fusion, mantis
+
+SIZES = {"ps1": (5, 120, 0.25), "galex": (2, 32, 1.5), "unwise": (2, 32, 2.75)}
+OPTIONS = {"encoder": "atto", "bins": 16, "gamma": 0.3, "batches": 2, "batch_size": 8, "max_epochs": 2, "lr": 2e-3}
+SETTINGS = {"run": "t", "release": "", "seed": 1, "threads": 1, "device": "cpu", "precision": "fp32"}
+
+
+def write(path, n, seed, split, maps=("ebv_csfd", "ebv_planck2013")):
+    """A split whose redshift is told by the infrared flux; some objects lack a survey."""
+    rng = np.random.default_rng(seed)
+    z = rng.uniform(0.05, 1.5, n)
+    with store.writing(path, {"surveys": ",".join(SIZES), "split": split}) as handle:
+        for name, (bands, size, scale) in SIZES.items():
+            y, x = (np.mgrid[:size, :size] - (size - 1) / 2) * scale
+            light = np.exp(-(x**2 + y**2) / 2 / 9)
+            level = (5 * z if name == "unwise" else np.ones(n))[:, None] * np.ones(bands)
+            image = 1000 * (level[:, :, None, None] * light + 0.1 * rng.normal(size=(n, bands, size, size)))
+            status = np.zeros((n, bands), np.uint8)
+            status[:2, 0] = 1
+            group = handle.create_group(name)
+            group.attrs["bands"], group.attrs["pixel_scale"] = ",".join("abcde"[:bands]), scale
+            group.attrs["status_names"] = "ok,no_coverage,masked,too_small,failed"
+            group["image"], group["status"] = image.astype("f4"), status
+            group["ivar"] = np.full(image.shape, 1e-4, "f4")
+        store.put(handle, "object_id", np.arange(n) + 1000 * seed)
+        store.put(handle, "split", [split] * n)
+        store.put(handle, "subset", ["select" if k % 2 else "calibrate" for k in range(n)])
+        store.put(handle, "specz_redshift", z)
+        for name in maps:
+            store.put(handle, name, np.full(n, 0.03))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("multi")
+    for k, (split, n) in enumerate((("training", 48), ("validation", 24))):
+        write(folder / f"{split}.h5", n, k + 1, split)
+    return folder
+
+
+def train(files, out, name, code=0, **options):
+    settings = SETTINGS | {"model": name, "options": OPTIONS | options}
+    arguments = ["train", "--settings", json.dumps(settings), "--training", str(files / "training.h5"), "--validation",
+                 str(files / "validation.h5"), "--state", str(out / "state")]
+    for key, file in (("weights", "model.safetensors"), ("card", "model.json"), ("history", "history.csv")):
+        arguments += [f"--{key}", str(out / file)]
+    assert main(arguments) == code
+    return out
+
+
+@pytest.mark.parametrize("name", ["mantis_early", "mantis_late"])
+def test_training_and_prediction_from_files(files, tmp_path, name):
+    out = train(files, tmp_path, name, survey_dropout=0.2)
+    card = json.loads((out / "model.json").read_text())
+    assert card["ebv"] == ["ebv_csfd", "ebv_planck2013"] and len(card["bin_edges"]) == 17
+    assert card["surveys"] == list(mantis.SURVEYS)
+    again = train(files, tmp_path / "again", name, survey_dropout=0.2)
+    assert (out / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
+    for place in ("a.h5", "b.h5"):
+        assert main(["predict", "--settings", json.dumps(SETTINGS), "--model", str(out), "--data", str(files / "validation.h5"),
+                     "--out", str(tmp_path / place)]) == 0
+    with h5py.File(tmp_path / "a.h5") as a, h5py.File(tmp_path / "b.h5") as b:
+        assert np.array_equal(a["pz"][:], b["pz"][:])  # nothing random in an evaluation
+        assert a["pz"].shape == (24, 16) and a["pz"][:].sum(axis=1) == pytest.approx(np.ones(24), abs=1e-5)
+        centres = (a["edges"][1:] + a["edges"][:-1]) / 2
+        assert a["z"][:] == pytest.approx(a["pz"][:] @ centres, abs=1e-5) and np.isfinite(a["z"][:]).all()
+
+
+def test_the_infrared_alone_tells_the_redshift(files, tmp_path):
+    out = train(files, tmp_path, "mantis_late", surveys=["unwise"], batches=16, batch_size=16, max_epochs=8, patch_small=2)
+    assert main(["predict", "--settings", json.dumps(SETTINGS), "--model", str(out), "--data", str(files / "training.h5"),
+                 "--out", str(tmp_path / "p.h5")]) == 0
+    with h5py.File(tmp_path / "p.h5") as found, h5py.File(files / "training.h5") as data:
+        assert np.corrcoef(found["z"][2:], data["specz_redshift"][2:])[0, 1] > 0.5  # 46 objects: chance gives 0.5 once in 3,000
+
+
+def test_bad_input_is_one_sentence(files, tmp_path, capsys):
+    write(tmp_path / "training.h5", 8, 3, "training")
+    write(tmp_path / "validation.h5", 8, 4, "validation", maps=("ebv_sfd",))
+    with h5py.File(tmp_path / "training.h5", "a") as handle:
+        del handle["galex"]
+    train(tmp_path, tmp_path, "mantis_late", 2)
+    assert "holds no stamps of galex, which the model was made for; it holds ps1, unwise" in capsys.readouterr().err
+    out = train(files, tmp_path / "m", "mantis_late", max_epochs=1)
+    assert main(["predict", "--settings", json.dumps(SETTINGS), "--model", str(out), "--data", str(tmp_path / "validation.h5"),
+                 "--out", str(tmp_path / "p.h5")]) == 2
+    assert "has the reddening columns ['ebv_sfd'], the model was trained with" in capsys.readouterr().err
+    card = json.loads((out / "model.json").read_text())
+    card["options"]["encoder"] = "femto"
+    (out / "model.json").write_text(json.dumps(card))
+    assert main(["predict", "--settings", json.dumps(SETTINGS), "--model", str(out), "--data", str(files / "validation.h5"),
+                 "--out", str(tmp_path / "p.h5")]) == 2
+    assert "do not fit mantis_late" in capsys.readouterr().err
+    with h5py.File(files / "training.h5") as source, h5py.File(tmp_path / "training.h5", "w") as far:
+        for key in source:
+            source.copy(key, far)
+        far["specz_redshift"][:] = 5.0
+    train_settings = files / "validation.h5"
+    (tmp_path / "validation.h5").write_bytes(train_settings.read_bytes())
+    train(tmp_path, tmp_path, "mantis_late", 2)
+    assert "lies in 0 <= z < 1.6" in capsys.readouterr().err
+
+
+def test_classes_are_drawn_evenly_and_empty_ones_survive():
+    z = torch.tensor([0] * 90 + [5] * 9 + [7] + [-1] * 20)
+    data = training.Arrays(None, torch.zeros(120, 1), z)
+    rows = training._order(data, {"batches": 60, "batch_size": 50}, torch.Generator().manual_seed(0))
+    drawn = torch.bincount(z[rows], minlength=8)
+    assert len(rows) == 3000 and (z[rows] >= 0).all()
+    assert drawn[[0, 5, 7]].tolist() == pytest.approx([1000, 1000, 1000], rel=0.1)
+
+
+def test_hidden_surveys_are_never_all():
+    images = {name: torch.ones(500, bands, 4, 4) for name, bands in mantis.SURVEYS.items()}
+    found = training._hidden(images, 0.7, torch.Generator().manual_seed(1))
+    seen = torch.stack([image.amax((1, 2, 3)) for image in found.values()], dim=1)
+    assert (seen.sum(dim=1) >= 1).all() and 0.4 < seen.mean() < 0.7
+
+
+def test_the_papers_scaling_by_hand():
+    scaling = {"kind": "mantis"}
+    nJy = {name: 10 ** (0.4 * (31.4 - np.array(zero)))[:, None, None] for name, zero in fusion.UNITS.items()}
+    galex = fusion.scaled("galex", (np.array([0.02, 0.1])[:, None, None] * nJy["galex"])[None].astype("f4"), scaling)
+    assert galex[0, :, 0, 0] == pytest.approx([0.4, 1.0], rel=1e-5)
+    ps1 = fusion.scaled("ps1", (100.0 * nJy["ps1"])[None].astype("f4"), scaling)
+    assert ps1[0, :, 0, 0] == pytest.approx([np.arcsinh(0.01 * 8 * 100) / 8] * 5, rel=1e-5)
+    unwise = fusion.scaled("unwise", (np.array([30.0, -5.0])[:, None, None] * nJy["unwise"])[None].astype("f4"), scaling)
+    assert unwise[0, :, 0, 0] == pytest.approx([np.arcsinh(0.1 * 6 * 30) / 6, 0.0], rel=1e-5)
+    assert fusion.usable(np.array([[0, 1, 2, 4]]), ["ok", "no_coverage", "masked", "too_small", "failed"], "mantis").tolist() == [
+        [True, False, False, False]]
+
+
+def test_early_inputs_share_one_grid_and_late_ones_keep_their_own(files):
+    split = multi.MultiSplit(files / "training.h5", mantis.SURVEYS)
+    scaling = fusion.fit(split.ivar_sample(), "default")
+    assert scaling["sigma"]["ps1"] == pytest.approx([100.0] * 5)
+    early, late = (split.inputs(np.arange(4), scaling, kind) for kind in (True, False))
+    assert {name: value.shape[-1] for name, value in early.items()} == dict.fromkeys(mantis.SURVEYS, 120)
+    assert {name: value.shape[-1] for name, value in late.items()} == {"galex": 32, "ps1": 120, "unwise": 32}
+    assert not early["galex"][0, 0].any() and early["galex"][0, 1].any()  # not observed: zero, band by band
+    # a constant stays what it is on the common grid
+    flat = fusion.to_grid(np.full((1, 1, 32, 32), 7.0, np.float32), 2.75)
+    assert flat == pytest.approx(np.full((1, 1, 120, 120), 7.0), rel=1e-5)
