@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from skyloom import store
 from skyloom.archives import dustmaps
+from skyloom.canonical import digest
 from skyloom.verbs import common
 
 
@@ -24,7 +26,8 @@ def run(args) -> None:
         paths = dustmaps.place(args.map, None, "", args.folder, args.own)
     else:
         with common.service("dust", 60) as (client, urls, _, _options):
-            paths = dustmaps.place(args.map, client, urls.get("url") or chosen.url, args.folder)
+            folder = Path(args.folder) / digest(args.settings["identity"])  # another archive's files are not these
+            paths = dustmaps.place(args.map, client, urls.get("url") or chosen.url, folder)
     # the embedded Galaxy's maps are its own: nobody published their checksums
     expected = None if args.settings["archive"] == "live" or args.own else [""] * len(paths)
     facts = {"map": args.map, "version": chosen.version, "scale": chosen.scale, "source": chosen.source,

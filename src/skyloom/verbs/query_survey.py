@@ -6,6 +6,7 @@ from pathlib import Path
 
 from skyloom import store
 from skyloom.archives import surveys
+from skyloom.canonical import digest
 from skyloom.errors import InputError
 from skyloom.verbs import common
 
@@ -26,7 +27,8 @@ def run(args) -> None:
         raise InputError(f"{args.surveys} has no survey {args.survey}; it has {', '.join(sorted(known))}")
     survey, box = known[args.survey], args.settings["region"]
     with common.service(args.survey, args.rpm) as (client, urls, _, options):
-        frame, where = surveys.ask(survey, client, urls, options, Path(args.folder), box)
+        folder = Path(args.folder) / digest(args.settings["identity"])  # another archive's files are not these
+        frame, where = surveys.ask(survey, client, urls, options, folder, box)
     print(f"{len(frame)} rows of {args.survey} {survey.release} from {where}", flush=True)
     store.write_parquet(args.out, frame, common.provenance(args.settings) | {
         "survey": args.survey, "release": survey.release, "source": where, "citation": survey.citation,
