@@ -12,6 +12,7 @@ include: "workflow/rules/measure.smk"
 include: "workflow/rules/dust.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/fusion.smk"
 include: "workflow/rules/catalog.smk"
 include: "workflow/rules/report.smk"
 

@@ -13,8 +13,8 @@ from skyloom.errors import InputError, SkyloomError
 from skyloom.locks import job_lock
 
 VERBS = ("query", "cut", "plan", "plan-shards", "download-cutouts", "query-survey", "compile-redshifts", "download-map",
-         "measure-dust", "measure", "assign-splits", "pack", "pack-multi", "train",
-         "predict", "build-catalog", "evaluate", "report", "check-config", "serve-sky", "describe-model", "cache",
+         "measure-dust", "measure-photometry", "measure", "assign-splits", "pack", "pack-multi", "train",
+         "predict", "attribute", "summarize-attribution", "degrade", "rank-sweep", "build-catalog", "evaluate", "report", "check-config", "serve-sky", "describe-model", "cache",
          "run", "bench")
 UNLOCKED = ("run", "serve-sky", "check-config", "describe-model", "cache", "bench")
 

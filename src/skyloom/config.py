@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from skyloom import memory
+from skyloom import memory, trainings
 from skyloom.canonical import digest
 from skyloom.errors import InputError
 
@@ -61,6 +61,8 @@ def complete(config: dict) -> dict:
     config = _with_defaults(config, known, known)
     _validate(config, known)
     _expand(config)
+    _sweeps(config, known)
+    config["models"] = trainings.ablated(config["models"], config["ablations"])
     _across(config)
     return config
 
@@ -182,16 +184,36 @@ def _first_line(error) -> str:
     return " ".join(str(error).split())[:160]
 
 
+def _sweeps(config: dict, known: dict) -> None:
+    """Every point of every grid must be a model's options."""
+    for k, one in enumerate(config["sweep"]):
+        for name, values in one["grid"].items():
+            for value in values:
+                try:
+                    _refuse_unknown({name: value}, known["$defs"]["model"], known, f"sweep.{k}.grid")
+                    _validate({name: value}, known["$defs"]["model"])
+                except InputError as error:
+                    raise InputError(f"in `sweep.{k}.grid`: {error}") from None
+
+
 def _models(config: dict) -> None:
     """Fusion networks need a multi-survey run with their surveys, the others a run of one survey."""
     surveys = config["stamps"]["surveys"]
     several = config["archive"] != "local" and surveys != ["hsc"]
-    for name, options in config["models"].items():
-        fusion = name.startswith("mantis_")
+    everything = {**config["models"], **trainings.sweep(config["models"], config["sweep"])}
+    for name, options in everything.items():
+        fusion = trainings.is_fusion(name)
         if fusion != several:
             needs = "several imaging surveys in `stamps.surveys`" if fusion else "`stamps.surveys: [hsc]` or local data"
             raise InputError(f"`models.{name}` needs {needs}; change one of them")
-        missing = [s for s in options.get("surveys", ["ps1", "galex", "unwise"]) if s not in surveys] if fusion else []
+        missing = [s for s in trainings.surveys_of(name, options) if s not in surveys] if fusion else []
         if missing:
             raise InputError(f"`models.{name}` sees {missing[0]}, which `stamps.surveys` doesn't fetch; add it there, or name "
                              f"the model's own in `models.{name}.surveys`")
+        for key in ("pretrained", "pretrained_small"):
+            if options.get(key) and not os.path.exists(options[key]):
+                raise InputError(f"`models.{name}.{key}` is {options[key]}, which does not exist; give an existing file")
+    for name in config["attribution"]["models"]:
+        if name not in config["models"] or not trainings.is_fusion(name):
+            raise InputError(f"`attribution.models` names {name}, which is no fusion model of `models`; "
+                             f"known: {', '.join(n for n in config['models'] if trainings.is_fusion(n)) or 'none'}")

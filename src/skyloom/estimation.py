@@ -26,6 +26,22 @@ def predict_pz(model, inputs, ebv: np.ndarray, device, batch_size: int = 64, sym
     return np.concatenate(out) if out else np.zeros((0, 0), np.float32)
 
 
+def pz_of_split(model, card: dict, split, device, hidden=()) -> np.ndarray:
+    """p(z) (n, bins) float32 of a split's rows, surveys of `hidden` at zero; NaN where nothing is left to see."""
+    frames = split.frames(card["options"], card["fusion"] == "early")
+
+    def inputs(rows):
+        found = split.inputs(rows, card["image"], frames)
+        return {name: pixels * (name not in hidden) for name, pixels in found.items()}
+
+    pz = predict_pz(model, inputs, split.ebv(), device, symmetries=card["options"]["symmetries"])
+    pz = pz.reshape(-1, len(card["bin_edges"]) - 1)
+    seen = split.seen(np.arange(split.n), card["image"]["kind"])
+    blind = ~np.any([seen[name].any(axis=1) for name in card["surveys"] if name not in hidden], axis=0)
+    pz[np.broadcast_to(blind, split.n)] = np.nan
+    return pz
+
+
 @torch.no_grad()
 def predict(model, images, table: np.ndarray, device, batch_size: int = 256) -> np.ndarray:
     """z (n,) float64 of rows with inputs table (n, k) and `images(rows)` (None for networks without)."""

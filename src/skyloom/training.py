@@ -8,23 +8,25 @@ device and threads).
 from __future__ import annotations
 
 import copy
+import math
 import time
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from skyloom.dataset.augment import symmetry
+from skyloom.dataset.augment import rotated, symmetry
 
 
 @dataclass
 class Arrays:
     """Inputs of one split: `images(rows) -> (m, band, y, x) float32` (or a mapping of such), or None; table (n, k); z (n,),
-    redshifts, or classes as integers."""
+    redshifts, or classes as integers; `sizes` {name: px} to which images are cropped once rotated."""
 
     images: object
     table: torch.Tensor
     z: torch.Tensor
+    sizes: dict | None = None
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -51,10 +53,11 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
         load=lambda: None, save=lambda state: None, tell=print):
     """Train `model` in place; return (history rows, epoch of the best weights), the model left with its best weights.
 
-    options: lr, batch_size, max_epochs, patience, augment; optionally `optimiser` (adam, nadam), `plateau` (epochs without
-    a better loss after which the rate is halved), `batches` (an epoch of so many, classes drawn evenly) and
-    `survey_dropout` (chance that a survey is hidden from an object while training). `load()` returns a saved state or
-    None, `save(state)` keeps one; both see the whole state (weights, best weights, optimiser, epoch, history).
+    options: lr, batch_size, max_epochs, patience, augment (`rotations` by any angle, other true values: a batch under
+    one of the eight symmetries); optionally `optimiser` (adam, nadam), `weight_decay`, `plateau` (epochs without a better
+    loss after which the rate is halved), `batches` (an epoch of so many, classes drawn evenly) and `survey_dropout`
+    (chance that a survey is hidden from an object while training). `load()` returns a saved state or None, `save(state)`
+    keeps one; both see the whole state (weights, best weights, optimiser, epoch, history).
     """
     model.to(device, memory_format=torch.channels_last)
     optimiser, scheduler = _optimiser(model, options)
@@ -89,7 +92,7 @@ def _optimiser(model, options):
     if options.get("optimiser", "adam") == "adam":
         optimiser = torch.optim.Adam(model.parameters(), lr=options["lr"], fused=True)
     else:
-        optimiser = torch.optim.NAdam(model.parameters(), lr=options["lr"])
+        optimiser = torch.optim.NAdam(model.parameters(), lr=options["lr"], weight_decay=options["weight_decay"])
     if not options.get("plateau"):
         return optimiser, None
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=options["plateau"], min_lr=1e-6)
@@ -121,7 +124,7 @@ def _epoch(model, loss, optimiser, train, options, seed, epoch, device, precisio
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
     order, total = _order(train, options, generator), 0.0
     for rows in order.split(options["batch_size"]):
-        turn = int(torch.randint(8, (), generator=generator)) if options["augment"] else 0
+        turn = _turning(options["augment"], len(rows), generator)
         image, table, z = _batch(train, rows, device, turn)
         if options.get("survey_dropout"):
             image = _hidden(image, options["survey_dropout"], generator)
@@ -148,19 +151,29 @@ def evaluate(model, loss, held: Arrays, batch_size: int, device, precision: str)
     return total / max(len(held.z), 1)
 
 
-def _batch(data: Arrays, rows, device, turn: int = 0):
+def _turning(augment, n: int, generator):
+    """(images, px) -> the images of a batch as this step shows them."""
+    if augment == "rotations":
+        angle, flip = 2 * math.pi * torch.rand(n, generator=generator), torch.rand(n, generator=generator) < 0.5
+        return lambda images, size: rotated(images, angle.to(images.device), flip.to(images.device), size)
+    which = int(torch.randint(8, (), generator=generator)) if augment else 0
+    return lambda images, size: symmetry(images, which)
+
+
+def _batch(data: Arrays, rows, device, turn=lambda images, size: images):
     image = None
     if data.images is not None:
         found = data.images(rows.numpy())
         if isinstance(found, dict):
-            image = {name: _placed(pixels, device, turn) for name, pixels in found.items()}
+            sizes = data.sizes or {}
+            image = {name: _placed(turn(torch.from_numpy(pixels), sizes.get(name)), device) for name, pixels in found.items()}
         else:
-            image = _placed(found, device, turn)
+            image = _placed(turn(torch.from_numpy(found), None), device)
     return image, data.table[rows].to(device), data.z[rows].to(device)
 
 
-def _placed(pixels, device, turn):
-    return symmetry(torch.from_numpy(pixels), turn).to(device, memory_format=torch.channels_last)
+def _placed(images, device):
+    return images.to(device, memory_format=torch.channels_last)
 
 
 def _autocast(device, precision):

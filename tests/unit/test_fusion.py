@@ -9,11 +9,12 @@ import torch
 
 from skyloom import store, training
 from skyloom.__main__ import main
-from skyloom.dataset import multi
-from skyloom.models import fusion, mantis
+from skyloom.dataset import augment, multi
+from skyloom.errors import InputError
+from skyloom.models import fusion, mantis, registry
 
 SIZES = {"ps1": (5, 120, 0.25), "galex": (2, 32, 1.5), "unwise": (2, 32, 2.75)}
-OPTIONS = {"encoder": "atto", "bins": 16, "gamma": 0.3, "batches": 2, "batch_size": 8, "max_epochs": 2, "lr": 2e-3}
+OPTIONS = {"encoder": "atto", "bins": 16, "gamma": 0.3, "batches": 2, "batch_size": 8, "max_epochs": 2, "lr": 2e-3, "view": 15}
 SETTINGS = {"run": "t", "release": "", "seed": 1, "threads": 1, "device": "cpu", "precision": "fp32"}
 
 
@@ -83,7 +84,8 @@ def test_the_infrared_alone_tells_the_redshift(tmp_path):
     """On objects that training never saw."""
     for k, (split, n) in enumerate((("training", 500), ("validation", 200))):
         write(tmp_path / f"{split}.h5", n, k + 1, split, surveys=("unwise",))
-    out = train(tmp_path, tmp_path, "mantis_late", surveys=["unwise"], batches=30, batch_size=16, max_epochs=5, patch_small=4)
+    out = train(tmp_path, tmp_path, "mantis_late", surveys=["unwise"], batches=30, batch_size=16, max_epochs=5, view=60,
+                augment="symmetries", patch_small=2)
     assert main(["predict", "--settings", json.dumps(SETTINGS), "--model", str(out), "--data", str(tmp_path / "validation.h5"),
                  "--out", str(tmp_path / "p.h5")]) == 0
     with h5py.File(tmp_path / "p.h5") as found, h5py.File(tmp_path / "validation.h5") as data:
@@ -150,10 +152,51 @@ def test_early_inputs_share_one_grid_and_late_ones_keep_their_own(files):
     split = multi.MultiSplit(files / "training.h5", mantis.SURVEYS)
     scaling = fusion.fit(split.ivar_sample(), "default")
     assert scaling["sigma"]["ps1"] == pytest.approx([100.0] * 5)
-    early, late = (split.inputs(np.arange(4), scaling, kind) for kind in (True, False))
+    options = registry.options("mantis_late", {})
+    early, late = (split.inputs(np.arange(4), scaling, split.frames(options, kind)) for kind in (True, False))
     assert {name: value.shape[-1] for name, value in early.items()} == dict.fromkeys(mantis.SURVEYS, 120)
-    assert {name: value.shape[-1] for name, value in late.items()} == {"galex": 32, "ps1": 120, "unwise": 32}
+    assert {name: value.shape[-1] for name, value in late.items()} == {"galex": 20, "ps1": 120, "unwise": 12}  # 30 arcsec
     assert not early["galex"][0, 0].any() and early["galex"][0, 1].any()  # not observed: zero, band by band
     # a constant stays what it is on the common grid
-    flat = fusion.to_grid(np.full((1, 1, 32, 32), 7.0, np.float32), 2.75)
+    flat = fusion.to_grid(np.full((1, 1, 32, 32), 7.0, np.float32), 2.75, 120, 0.25)
     assert flat == pytest.approx(np.full((1, 1, 120, 120), 7.0), rel=1e-5)
+
+
+def test_what_each_view_crops():
+    """The text's 30 arcsec of every survey, or the code's crops; sqrt(2) more where images are turned."""
+    paper, code = registry.options("mantis_late", {}), registry.options("mantis_late", {"view": "code"})
+    stamps = {"ps1": (170, 0.25), "galex": (32, 1.5), "unwise": (32, 2.75)}
+    early = {name: fusion.frame(name, *stamp, code, True) for name, stamp in stamps.items()}
+    assert early == {"ps1": (120, 0.25), "galex": (120, 33 / 120), "unwise": (120, 60.5 / 120)}
+    assert {name: fusion.frame(name, *stamp, code, False)[0] for name, stamp in stamps.items()} == {"ps1": 120, "galex": 32, "unwise": 32}
+    room = {name: fusion.frame(name, *stamp, paper, False, room=True)[0] for name, stamp in stamps.items()}
+    assert room == {"ps1": 170, "galex": 30, "unwise": 18}
+    assert all(fusion.frame(name, *stamp, code, True, room=True)[0] == 170 for name, stamp in stamps.items())
+    with pytest.raises(InputError, match="stamps of galex have 32 px, 48.0 arcsec, the model needs 69.0 to rotate them"):
+        fusion.frame("galex", 32, 1.5, code, False, room=True)
+
+
+def test_a_rotation_leaves_no_pixel_undefined():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(4, 3, 170, 170, generator=generator)
+    none, quarter = torch.zeros(4), torch.full((4,), np.pi / 2)
+    still = augment.rotated(images, none, torch.zeros(4, dtype=bool), 120)
+    torch.testing.assert_close(still, images[:, :, 25:145, 25:145], atol=2e-4, rtol=0)
+    mirrored = augment.rotated(images, none, torch.ones(4, dtype=bool), 120)
+    torch.testing.assert_close(mirrored, torch.flip(still, (3,)), atol=2e-4, rtol=0)
+    turned = augment.rotated(images, quarter, torch.zeros(4, dtype=bool), 120)
+    assert min((turned - torch.rot90(still, k, (2, 3))).abs().max() for k in (1, 3)) < 2e-4
+    any_angle = 2 * np.pi * torch.rand(40, generator=generator)
+    flat = augment.rotated(torch.full((40, 1, 170, 170), 7.0), any_angle, any_angle > 3, 120)
+    torch.testing.assert_close(flat, torch.full_like(flat, 7.0), atol=1e-4, rtol=0)  # a corner from outside would be dark
+    # every object has its own angle
+    y, x = torch.meshgrid(torch.arange(170.0) - 84.5, torch.arange(170.0) - 84.5, indexing="ij")
+    spot = torch.exp(-((x - 40) ** 2 + y**2) / 18).expand(8, 1, 170, 170)
+    angles = torch.linspace(0, 2 * np.pi, 9)[:8]
+    found = augment.rotated(spot, angles, torch.zeros(8, dtype=bool), 120)
+    yy, xx = torch.meshgrid(torch.arange(120.0) - 59.5, torch.arange(120.0) - 59.5, indexing="ij")
+    weight = found[:, 0] / found[:, 0].sum((1, 2), keepdim=True)
+    radius = torch.hypot((weight * xx).sum((1, 2)), (weight * yy).sum((1, 2)))
+    torch.testing.assert_close(radius, torch.full((8,), 40.0), atol=0.1, rtol=0)
+    direction = torch.atan2((weight * yy).sum((1, 2)), (weight * xx).sum((1, 2)))
+    assert len(set(np.round(np.degrees(direction.numpy()) % 360 / 45).astype(int) % 8)) == 8

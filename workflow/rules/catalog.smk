@@ -12,6 +12,7 @@ rule build_catalog:
         fits=f"{RESULTS}/catalog/photoz_catalog.fits",
         ledger=report(f"{RESULTS}/ledger.csv", category="Sample"),
         lost=f"{RESULTS}/lost.parquet",
+        pz=expand(f"{RESULTS}/catalog/pz_{{model}}.hdf5", model=FUSIONS),
     log:
         f"logs/{RUN}/build_catalog.log",
     conda:
@@ -22,20 +23,26 @@ rule build_catalog:
         settings=settings(config_hash=science_hash()),
         code=fingerprint("build-catalog"),
         service=SERVICE,
+        pz=lambda wildcards, output: os.path.dirname(output.parquet),
     shell:
         "python -m skyloom build-catalog --settings {params.settings:q} --data {input.data:q} "
         "--predictions {input.predictions:q} --raw {input.raw:q} --rejected {input.rejected:q} "
         "--selected {input.selected:q} --lost {input.lost:q} --service {params.service} --parquet {output.parquet:q} "
-        "--fits {output.fits:q} --ledger {output.ledger:q} --all-lost {output.lost:q} 2> {log}"
+        "--fits {output.fits:q} --pz {params.pz:q} --ledger {output.ledger:q} --all-lost {output.lost:q} 2> {log}"
 
 
 rule evaluate:
-    """Metrics with intervals on the testing split."""
+    """Metrics with intervals on the testing split, tables in the papers' layouts, figures."""
     input:
         catalog=f"{RESULTS}/catalog/photoz_catalog.parquet",
+        data=f"{dataset_name('testing', min(SIZES))}.hdf5" if LABELLED else [],
         predictions=predictions,
     output:
         metrics=report(f"{RESULTS}/evaluation/metrics.csv", category="Evaluation"),
+        tables=report(
+            expand(f"{RESULTS}/evaluation/{{table}}.csv", table=["ablations", "subsets", "paired"]),
+            category="Evaluation",
+        ),
         figures=report(
             expand(f"{RESULTS}/evaluation/{{figure}}.png", figure=["binned"] + [f"z_{m}" for m in MODELS]),
             category="Evaluation",
@@ -47,9 +54,9 @@ rule evaluate:
     resources:
         mem_mb=1500,
     params:
-        settings=settings("evaluation", seed=config["seed"], archive=config["archive"]),
+        settings=settings("evaluation", seed=config["seed"], archive=config["archive"], surveys=MODEL_SURVEYS),
         code=fingerprint("evaluate"),
-        figures=lambda wildcards, output: os.path.dirname(output.metrics),
+        folder=lambda wildcards, output: os.path.dirname(output.metrics),
     shell:
-        "python -m skyloom evaluate --settings {params.settings:q} --catalog {input.catalog:q} "
-        "--predictions {input.predictions:q} --metrics {output.metrics:q} --figures {params.figures:q} 2> {log}"
+        "python -m skyloom evaluate --settings {params.settings:q} --catalog {input.catalog:q} --data {input.data:q} "
+        "--predictions {input.predictions:q} --folder {params.folder:q} 2> {log}"

@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 from skyloom import config as skyloom_config
+from skyloom import trainings
 from skyloom.canonical import canonical, digest
 from skyloom.errors import InputError
 from skyloom.fingerprint import fingerprint
@@ -43,6 +44,9 @@ MULTI = SURVEYS not in (["local"], ["hsc"])
 SERVICE = SURVEYS[0]
 COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"
 MODELS = sorted(config["models"])
+FUSIONS = [model for model in MODELS if trainings.is_fusion(model)]
+MODEL_SURVEYS = {model: trainings.surveys_of(model, config["models"][model]) for model in FUSIONS}
+SWEEP = trainings.sweep(config["models"], config["sweep"])
 SEEDS = config["train"]["seeds"]
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
 
@@ -128,6 +132,10 @@ def dust_files(wildcards=None):
     return expand(f"{RESULTS}/dust/{{shard}}.parquet", shard=shards()) if config["dust"]["maps"] else []
 
 
+def photometry_files(wildcards=None):
+    return expand(f"{RESULTS}/photometry/{{shard}}.parquet", shard=shards())
+
+
 def morphology_files(wildcards=None):
     return expand(f"{RESULTS}/morphology/{{shard}}.parquet", shard=shards()) if IMAGES and not MULTI else []
 
@@ -166,6 +174,18 @@ def dataset_files(wildcards=None):
     return [f"{dataset_name(s, n)}.{suffix}" for n in SIZES for s in SPLITS for suffix in ("hdf5", "csv")]
 
 
+def attribution_figure():
+    return [f"{RESULTS}/evaluation/attribution.png"] if config["attribution"]["models"] else []
+
+
+def fusion_tables():
+    """What a multi-survey run tells about its networks besides their metrics."""
+    hiding = [model for model in FUSIONS if config["models"][model].get("survey_dropout")]
+    out = expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/degradation.csv", model=hiding, seed=SEEDS)
+    out += [f"{RESULTS}/evaluation/attribution.csv"] if config["attribution"]["models"] else []
+    return out + ([f"{RESULTS}/evaluation/sweep.csv"] if SWEEP else [])
+
+
 # Samples that one archive answers; a compilation of surveys is made by its own rules.
 ASKED = "targets" if COMPILED else "specz|targets"
 
@@ -177,5 +197,5 @@ wildcard_constraints:
     map="[a-z0-9]+",
     split="training|validation|testing|target",
     size=r"\d+",
-    model="[a-z_]+",
+    model="[a-z0-9_]+",
     seed=r"\d+",

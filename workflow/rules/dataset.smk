@@ -30,6 +30,7 @@ if MULTI:
             members=members,
             cutouts=cutout_files,
             dust=dust_files,
+            photometry=photometry_files,
         output:
             hdf5=f"{RESULTS}/dataset/multi_{{split}}.hdf5",
             csv=f"{RESULTS}/dataset/multi_{{split}}.csv",
@@ -46,7 +47,7 @@ if MULTI:
         shell:
             "python -m skyloom pack-multi --settings {params.settings:q} --splits {input.splits:q} "
             "--members {input.members:q} --surveys {params.surveys} --cutouts {input.cutouts:q} --dust {input.dust:q} "
-            "--split {wildcards.split} --hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log}"
+            "--photometry {input.photometry:q} --split {wildcards.split} --hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log}"
 
 else:
 

@@ -19,3 +19,23 @@ rule measure:
     shell:
         "python -m skyloom measure {input.cutouts:q} --settings {params.settings:q} --kernel {input.kernel:q} "
         "--out {output.morphology:q} 2> {log}"
+
+
+rule measure_photometry:
+    """Kron or forced magnitudes of one shard's targets in every band of every imaging survey."""
+    input:
+        cutouts=expand(f"{RESULTS}/cutouts/{{survey}}/{{{{shard}}}}.h5", survey=SURVEYS),
+    output:
+        photometry=f"{RESULTS}/photometry/{{shard}}.parquet",
+    log:
+        f"logs/{RUN}/measure_photometry/{{shard}}.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=700,
+    params:
+        settings=settings(),
+        code=fingerprint("measure-photometry"),
+    shell:
+        "python -m skyloom measure-photometry {input.cutouts:q} --settings {params.settings:q} "
+        "--out {output.photometry:q} 2> {log}"

@@ -6,7 +6,8 @@ rule report:
         ledger=f"{RESULTS}/ledger.csv",
         lost=f"{RESULTS}/lost.parquet",
         metrics=f"{RESULTS}/evaluation/metrics.csv",
-        figures=rules.evaluate.output.figures,
+        figures=rules.evaluate.output.figures + attribution_figure(),
+        tables=rules.evaluate.output.tables + fusion_tables(),
         leaks=f"{RESULTS}/dataset/leaks.csv",
         stamps=[f"{dataset_name('testing', max(SIZES))}.hdf5"] if IMAGES and not MULTI else [],
         histories=expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/history.csv", model=MODELS, seed=SEEDS),
@@ -21,9 +22,8 @@ rule report:
     params:
         settings=settings(archive=config["archive"]),
         code=fingerprint("report"),
-        figures=lambda wildcards, input: os.path.dirname(input.metrics),
         stamps=lambda wildcards, input: f"--stamps {input.stamps}" if input.stamps else "",
     shell:
         "python -m skyloom report --settings {params.settings:q} --catalog {input.catalog:q} --cuts {input.cuts:q} "
         "--ledger {input.ledger:q} --lost {input.lost:q} --metrics {input.metrics:q} --leaks {input.leaks:q} "
-        "--figures {params.figures:q} {params.stamps} --histories {input.histories:q} --out {output.html:q} 2> {log}"
+        "--tables {input.tables:q} --figures {input.figures:q} {params.stamps} --histories {input.histories:q} --out {output.html:q} 2> {log}"

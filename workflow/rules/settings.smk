@@ -56,9 +56,33 @@ def model_data(splits):
 
 def model_settings(wildcards):
     """The model's block with the training settings."""
-    return settings(
-        "train", model=wildcards.model, seed=int(wildcards.seed), options=config["models"][wildcards.model]
-    )
+    options = {**config["models"], **SWEEP}[wildcards.model]
+    own = {"acquisition": acquisition()} if wildcards.model in FUSIONS else {}
+    return settings("train", model=wildcards.model, seed=int(wildcards.seed), options=options, **own)
+
+
+def acquisition():
+    """How the stamps and dust of a multi-survey run were made: what a model needs for positions of its own."""
+    return {
+        "archive": config["archive"],
+        "embedded": EMBEDDED,
+        "release": config["query"]["release"],
+        "rerun": config["query"]["rerun"],
+        "stamps": config["stamps"],
+        "dust": config["dust"],
+    }
+
+
+def pretrained(wildcards):
+    """Files of published weights that a model starts from."""
+    options = {**config["models"], **SWEEP}[wildcards.model]
+    return [options[key] for key in ("pretrained", "pretrained_small") if options.get(key)]
+
+
+def sweep_points():
+    """The options that make the points of the grids differ."""
+    names = sorted({name for one in config["sweep"] for name in one["grid"]})
+    return {model: {name: options.get(name) for name in names} for model, options in SWEEP.items()}
 
 
 def predictions(wildcards=None):

@@ -3,6 +3,7 @@ rule train:
     input:
         training=model_data(["training"]),
         validation=model_data(["validation"]),
+        pretrained=pretrained,
     output:
         weights=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.safetensors",
         card=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json",

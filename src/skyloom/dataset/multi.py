@@ -18,7 +18,7 @@ class MultiSplit:
         self.ebv_names = sorted(name for name in self._names() if name.startswith("ebv_"))
         self.columns = store.columns(path, ["object_id", "subset", "split", *self.ebv_names, *names])
         self.n = len(self.columns["object_id"])
-        self.scale, self.bands, self.status, self.pixels = {}, {}, {}, {}
+        self.scale, self.stamp, self.bands, self.status, self.pixels = {}, {}, {}, {}, {}
         with store.reading(path) as handle:
             missing = [name for name in self.surveys if name not in handle]
             if missing:
@@ -29,6 +29,7 @@ class MultiSplit:
             for name in self.surveys:
                 group = handle[name]
                 self.scale[name], self.bands[name] = float(group.attrs["pixel_scale"]), group.attrs["bands"].split(",")
+                self.stamp[name] = group["image"].shape[-1]
                 self.names = group.attrs["status_names"].split(",")
                 self.status[name] = group["status"][:]
                 self.pixels[name] = group["image"][:] if small else None
@@ -37,18 +38,26 @@ class MultiSplit:
         with store.reading(self.path) as handle:
             return [name for name in handle if not hasattr(handle[name], "keys")]
 
-    def inputs(self, rows: np.ndarray, scaling: dict, early: bool) -> dict[str, np.ndarray]:
-        """{survey: network input (m, band, y, x)} of rows in any order."""
-        out = {}
-        for name in self.surveys:
-            pixels = self.pixels[name][rows] if self.pixels[name] is not None else self._read(name, rows)
-            seen = fusion.usable(self.status[name][rows], self.names, scaling["kind"])
-            out[name] = fusion.inputs(name, pixels, seen, self.scale[name], scaling, early)
-        return out
+    def frames(self, options: dict, early: bool, room: bool = False) -> dict[str, tuple[int, float]]:
+        """{survey: (px, arcsec/px)} of what a network of these options sees; see `fusion.frame`."""
+        return {name: fusion.frame(name, self.stamp[name], self.scale[name], options, early, room) for name in self.surveys}
 
-    def _read(self, name, rows):
+    def seen(self, rows: np.ndarray, kind: str) -> dict[str, np.ndarray]:
+        """{survey: (m, band) bool}: which stamps of the rows hold something."""
+        return {name: fusion.usable(self.status[name][rows], self.names, kind) for name in self.surveys}
+
+    def inputs(self, rows: np.ndarray, scaling: dict, frames: dict) -> dict[str, np.ndarray]:
+        """{survey: network input (m, band, px, px)} of rows in any order, in frames as of `frames`."""
+        seen = self.seen(rows, scaling["kind"])
+        return {name: fusion.inputs(name, self.read(name, rows), seen[name], self.scale[name], scaling, frames[name])
+                for name in self.surveys}
+
+    def read(self, name: str, rows: np.ndarray, what: str = "image") -> np.ndarray:
+        """Pixels (m, band, y, x) of one survey, or its `ivar` or `mask`."""
+        if what == "image" and self.pixels[name] is not None:
+            return self.pixels[name][rows]
         with store.reading(self.path) as handle:
-            return np.stack([handle[name]["image"][int(k)] for k in rows])
+            return np.stack([handle[name][what][int(k)] for k in rows])
 
     def ebv(self) -> np.ndarray:
         """(n, maps) float32 E(B-V), 0 where a map has no value."""
@@ -61,3 +70,15 @@ class MultiSplit:
         rows = np.unique(np.linspace(0, self.n - 1, min(most, self.n)).astype(int))
         with store.reading(self.path) as handle:
             return {name: np.stack([handle[name]["ivar"][int(k)] for k in rows]) for name in self.surveys}
+
+
+def opened(path, card: dict, names=()) -> MultiSplit:
+    """A packed split for the model of a card; InputError if its columns or bands aren't those that the model knows."""
+    split = MultiSplit(path, card["surveys"], names)
+    if split.ebv_names != card["ebv"]:
+        raise InputError(f"{path} has the reddening columns {split.ebv_names}, the model was trained with {card['ebv']}; "
+                         "use the dataset of the model's own configuration")
+    if split.bands != card["bands"]:
+        raise InputError(f"{path} holds the bands {split.bands}, the model was trained with {card['bands']}; "
+                         "use the dataset of the model's own configuration")
+    return split

@@ -1,7 +1,7 @@
-"""Take the target out of a stamp: detection, an ellipse of several Kron radii, filled with the background's noise.
+"""Take the target out of a stamp: an ellipse of several Kron radii, filled with the background's noise.
 
-After Engel et al. (2025, section 5.1): sep at 2 sigma; the source nearest the centre if it lies within 5 px; its
-ellipse at 4 Kron radii; Gaussian noise of the background's median and NMAD; else a static aperture.
+After Engel et al. (2025, section 5.1): the target's ellipse at 4 Kron radii is filled with Gaussian noise of the
+background's median and NMAD; where nothing is detected near the centre, a static aperture.
 """
 
 from __future__ import annotations
@@ -9,38 +9,22 @@ from __future__ import annotations
 import numpy as np
 import sep
 
-THRESHOLD, REACH, KRON = 2.0, 5.0, 4.0
-STATIC = {"galex": 2.0, "ps1": 4.0, "unwise": 2.0}  # px
+from skyloom.measure.target import find
+
+KRON = 4.0
 
 
 def target_mask(image: np.ndarray, bad: np.ndarray, static: float) -> tuple[np.ndarray, bool]:
     """((y, x) bool mask of the target's pixels, whether it was detected). `static` is the aperture's radius in px
     where nothing is found within 5 px of the centre."""
-    image = np.ascontiguousarray(image, np.float32)
     y, x = np.mgrid[:image.shape[0], :image.shape[1]]
     cy, cx = (np.array(image.shape) - 1) / 2
     mask = np.hypot(x - cx, y - cy) <= static
-    if bad.all():
+    _, target = find(image, bad)
+    if target is None:
         return mask, False
-    try:
-        background = sep.Background(image, mask=bad)
-        net = image - background.back()
-        found = sep.extract(net, THRESHOLD, err=background.globalrms, mask=bad) if background.globalrms > 0 else []
-    except Exception as error:  # sep raises bare Exceptions when its buffers overflow
-        if "overflow" not in str(error) and "buffer" not in str(error):
-            raise
-        return mask, False
-    if not len(found):
-        return mask, False
-    distance = np.hypot(found["x"] - cx, found["y"] - cy)
-    k = int(np.argmin(distance))
-    if distance[k] > REACH:
-        return mask, False
-    row = found[k]
-    kron, _ = sep.kron_radius(net, [row["x"]], [row["y"]], [row["a"]], [row["b"]], [row["theta"]], 6.0, mask=bad)
-    radius = KRON * (float(kron[0]) if np.isfinite(kron[0]) and kron[0] > 0 else 1.0)
     ellipse = np.zeros(image.shape, bool)
-    sep.mask_ellipse(ellipse, [row["x"]], [row["y"]], [row["a"]], [row["b"]], [row["theta"]], radius)
+    sep.mask_ellipse(ellipse, *target.ellipse, KRON * target.kron)
     return ellipse | mask, True
 
 

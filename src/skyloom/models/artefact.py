@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,11 +11,37 @@ from safetensors.torch import load_file, save
 
 from skyloom.errors import InputError
 from skyloom.models import registry, scaling
+from skyloom.models.convnext import adapt
 
 
 def weights_bytes(model) -> bytes:
     """The trainable parameters as safetensors bytes."""
     return save({name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad})
+
+
+def start_from(model, path: str, small: str) -> dict[str, str]:
+    """Load published encoder weights (safetensors, timm's names) into a fusion network; {file name: sha256}.
+
+    `path` goes into the encoder of an early network or of PS1, `small` into those of GALEX and unWISE; an empty one leaves
+    the encoder as it is. InputError if a file can't be read or doesn't fit.
+    """
+    used = {}
+    late = getattr(model, "encoders", None)
+    encoders = [("ps1", model.encoder)] if late is None else list(late.items())
+    for survey, encoder in encoders:
+        file = path if survey == "ps1" else small
+        if not file:
+            continue
+        try:
+            published = load_file(file)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{file} holds no readable weights ({error}); give a safetensors file") from None
+        try:
+            encoder.load_state_dict(adapt(published, encoder))
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
+        used[Path(file).name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return used
 
 
 def load(folder):
@@ -25,7 +52,7 @@ def load(folder):
         weights = load_file(folder / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{folder} holds no readable model ({error}); train it again") from None
-    if card["model"] in registry.MANTIS:
+    if registry.family(card["model"]):
         model = registry.build_from(card["model"], card["options"], len(card["ebv"]))
     else:
         model = registry.build(card["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, card["options"]["size"])

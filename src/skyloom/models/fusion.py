@@ -7,12 +7,17 @@ negative values and undefined pixels to zero first.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from skyloom.dataset.views import overlap
+from skyloom.errors import InputError
 
-GRID, STEP = 120, 0.25  # px and arcsec of the common grid: 30 arcsec
-NATIVE = {"ps1": 120, "galex": 32, "unwise": 32}  # px that late fusion looks at
+STEP = 0.25  # arcsec/px of the common grid: PS1's own
+# arcsec seen of each survey where `view` is `code`: what the published code crops, which its text states as 30 for all
+CODE = {"early": {"ps1": 30.0, "galex": 33.0, "unwise": 60.5}, "late": {"ps1": 30.0, "galex": 48.0, "unwise": 88.0}}
+LEAST = 8  # stem strides along a side: ConvNeXt halves its resolution three times after the stem
 # AB zero points of the units in which the paper scales: counts of PS1's median exposure (720 s), counts/s, Vega nanomaggies
 UNITS = {"galex": (20.08, 18.82), "ps1": (25 + 2.5 * np.log10(720),) * 5, "unwise": (22.5 + 2.699, 22.5 + 3.339)}
 ASINH = {"ps1": (0.01, 8.0), "unwise": (0.1, 6.0)}
@@ -46,31 +51,58 @@ def scaled(name: str, pixels: np.ndarray, scaling: dict) -> np.ndarray:
     return (np.arcsinh(a * q * x) / q).astype(np.float32)
 
 
+def frame(name: str, stamp: int, scale: float, options: dict, early: bool, room: bool = False) -> tuple[int, float]:
+    """(px, arcsec/px) of the square that a network sees of stamps of `stamp` px at `scale`, by its option `view`.
+
+    Native pixels (late) are counted up to the stamp's parity, so that the target stays in the middle, and to what
+    ConvNeXt needs. `room` = sqrt(2) larger: any rotation of it holds the square whole. InputError if the stamps don't
+    hold that much.
+    """
+    view = options["view"]
+    side = CODE["early" if early else "late"][name] if view == "code" else float(view)
+    if early:
+        px = round((CODE["early"]["ps1"] if view == "code" else side) / STEP)
+        step = side / px
+        parity = px % 2
+    else:
+        patch = options["patch" if name == "ps1" else "patch_small"]
+        px, step, parity = max(math.ceil(side / scale - 1e-9), LEAST * patch), scale, stamp % 2
+    px += (px - parity) % 2
+    if room:
+        px = math.ceil(px * math.sqrt(2))
+        px += (px - parity) % 2
+    if px * step > stamp * scale + 1e-6:
+        remedy = ("or set the model's `augment` to `symmetries`, which needs no room to turn" if room else
+                  "or let the model see less (`view`, `patch_small`)")
+        raise InputError(f"the stamps of {name} have {stamp} px, {stamp * scale:.1f} arcsec, the model needs "
+                         f"{px * step:.1f}{' to rotate them' if room else ''}; fetch larger ones (`stamps.sizes.{name}`), {remedy}")
+    return px, step
+
+
 def crop(pixels: np.ndarray, size: int) -> np.ndarray:
     """The central size x size of (..., y, x)."""
     start = (pixels.shape[-1] - size) // 2
     return pixels[..., start:start + size, start:start + size]
 
 
-def to_grid(pixels: np.ndarray, scale: float) -> np.ndarray:
-    """(..., GRID, GRID) values per native pixel on the common grid, from (..., y, x) at `scale` arcsec.
+def to_grid(pixels: np.ndarray, scale: float, size: int, step: float) -> np.ndarray:
+    """(..., size, size) values at `step` arcsec/px from (..., y, x) at `scale`, both centred.
 
     Each grid pixel is the area-weighted mean of the native pixels under it, so that surface brightness is kept.
     """
-    share = overlap(pixels.shape[-1], scale, 0.0, GRID, STEP)
+    share = overlap(pixels.shape[-1], scale, 0.0, size, step)
     mean = (share / np.maximum(share.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
     return mean @ pixels @ mean.T
 
 
-def inputs(name: str, pixels: np.ndarray, seen: np.ndarray, scale: float, scaling: dict, early: bool) -> np.ndarray:
-    """Network input (n, band, size, size) of one survey: scaled, bands that nobody saw at zero, on its grid.
+def inputs(name: str, pixels: np.ndarray, seen: np.ndarray, scale: float, scaling: dict, square: tuple[int, float]) -> np.ndarray:
+    """Network input (n, band, px, px) of one survey: scaled, bands that nobody saw at zero, on its grid.
 
-    pixels (n, band, y, x) nJy, seen (n, band) bool, scale arcsec/px.
+    pixels (n, band, y, x) nJy, seen (n, band) bool, scale arcsec/px, square (px, arcsec/px) as of `frame`.
     """
-    if early:
-        pixels = crop(pixels, GRID) if abs(scale - STEP) < 1e-9 else pixels
-        out = scaled(name, pixels, scaling)
-        out = out if abs(scale - STEP) < 1e-9 else to_grid(out, scale)
+    size, step = square
+    if abs(scale - step) < 1e-9:
+        out = scaled(name, crop(pixels, size), scaling)
     else:
-        out = scaled(name, crop(pixels, NATIVE[name]), scaling)
+        out = to_grid(scaled(name, pixels, scaling), scale, size, step)
     return (out * seen[:, :, None, None]).astype(np.float32)

@@ -35,11 +35,11 @@ class MantisEarly(nn.Module):
     """{survey: (n, band, y, x)} on one grid and E(B-V) (n, 2) -> logits (n, bins): one encoder over all bands."""
 
     def __init__(self, encoder: str = "large", surveys=tuple(SURVEYS), ebv: int = 2, bins: int = BINS, patch: int = 4,
-                 gamma: float = 1e-6):
+                 gamma: float = 1e-6, hidden: int = HIDDEN):
         super().__init__()
         self.surveys = tuple(surveys)
         self.encoder = ConvNeXt(encoder, sum(SURVEYS[name] for name in self.surveys), patch, gamma)
-        self.head = nn.Sequential(nn.Linear(self.encoder.features + ebv, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, bins))
+        self.head = nn.Sequential(nn.Linear(self.encoder.features + ebv, hidden), nn.GELU(), nn.Linear(hidden, bins))
 
     def forward(self, images: dict, ebv: torch.Tensor):
         stacked = torch.cat([images[name] for name in self.surveys], dim=1)
@@ -50,7 +50,7 @@ class MantisLate(nn.Module):
     """{survey: (n, band, y, x)} at native pixels and E(B-V) (n, 2) -> logits (n, bins): an encoder a survey."""
 
     def __init__(self, encoder: str = "large", surveys=tuple(SURVEYS), ebv: int = 2, bins: int = BINS, patches=None,
-                 gamma: float = 1e-6):
+                 gamma: float = 1e-6, hidden: int = HIDDEN):
         super().__init__()
         self.surveys = tuple(surveys)
         patches = patches or {}
@@ -59,7 +59,7 @@ class MantisLate(nn.Module):
             name: ConvNeXt(encoder if name == "ps1" else small, SURVEYS[name], patches.get(name, 4), gamma)
             for name in self.surveys})
         width = sum(encoder.features for encoder in self.encoders.values())
-        self.head = nn.Sequential(nn.ReLU(), nn.Linear(width + ebv, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, bins))
+        self.head = nn.Sequential(nn.ReLU(), nn.Linear(width + ebv, hidden), nn.ReLU(), nn.Linear(hidden, bins))
 
     def features(self, name: str, image: torch.Tensor) -> torch.Tensor:
         """One survey's features (n, width): what attribution computes once and uses again."""

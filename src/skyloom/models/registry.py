@@ -6,23 +6,32 @@ import torch
 
 from skyloom.errors import InputError
 from skyloom.models.galaxiesml import GalaxiesMLCNN, GalaxiesMLNN
-from skyloom.models.mantis import BINS, SURVEYS, MantisEarly, MantisLate
+from skyloom.models.mantis import BINS, HIDDEN, SURVEYS, MantisEarly, MantisLate
 
-MANTIS = {"mantis_early": MantisEarly, "mantis_late": MantisLate}
+MANTIS = {"mantis_early": MantisEarly, "mantis_late": MantisLate, "mantis_optical": MantisEarly}
 DEFAULTS = {
     "galaxiesml_nn": {"lr": 5e-4, "batch_size": 100, "max_epochs": 1000, "patience": 10, "uses_image": False},
     "galaxiesml_cnn": {"lr": 1e-4, "batch_size": 256, "max_epochs": 200, "patience": 10, "uses_image": True},
 }
 # Engel et al. (2025): NAdam, halved after six epochs without gain, epochs of 1,000 class-balanced batches of 16
 FUSION = {"lr": 3e-4, "batch_size": 16, "max_epochs": 150, "patience": 20, "optimiser": "nadam", "plateau": 6, "batches": 1000,
-          "survey_dropout": 0.0, "encoder": "large", "bins": BINS, "surveys": list(SURVEYS), "patch": 4, "patch_small": 4,
-          "gamma": 1e-6, "augment": True, "symmetries": 1, "uses_image": True}
+          "weight_decay": 1e-7, "survey_dropout": 0.0, "encoder": "large", "bins": BINS, "hidden": HIDDEN,
+          "surveys": list(SURVEYS), "patch": 4, "gamma": 1e-6, "view": 30, "augment": "rotations", "symmetries": 1,
+          "pretrained": "", "pretrained_small": "", "uses_image": True}
+
+
+def family(name: str) -> str:
+    """`mantis_early`, `mantis_late` or `mantis_optical` of a fusion network's name, which may go on (`mantis_late_no_uv`);
+    empty for other models."""
+    return next((kind for kind in MANTIS if name == kind or name.startswith(kind + "_")), "")
 
 
 def options(name: str, given: dict) -> dict:
     """A model's published settings with `given` over them."""
-    if name in MANTIS:
-        return {**FUSION, "scaling": "default", **given}
+    if kind := family(name):
+        own = {"surveys": ["ps1"]} if kind == "mantis_optical" else {}
+        stems = {"patch_small": 4 if given.get("view") == "code" else 1}  # 30 arcsec are 12 px of unWISE
+        return {**FUSION, **own, **stems, "scaling": "default", **given}
     if name not in DEFAULTS:
         raise InputError(f"unknown model {name!r}; known: {', '.join((*DEFAULTS, *MANTIS))}")
     return {**DEFAULTS[name], "size": 64, "scaling": "default", "augment": False, **given}
@@ -39,23 +48,23 @@ def build(name: str, inputs: int = 5, bands: int = 5, size: int = 64):
 
 def build_fusion(name: str, encoder: str = "large", surveys=tuple(SURVEYS), ebv: int = 2, bins: int = BINS, **more):
     """An untrained multi-survey network; `more` as for `models.mantis`."""
-    if name not in MANTIS:
-        raise InputError(f"unknown model {name!r}; known: {', '.join(MANTIS)}")
-    return MANTIS[name](encoder, surveys, ebv, bins, **more)
+    return MANTIS[family(name)](encoder, surveys, ebv, bins, **more)
 
 
 def build_from(name: str, options: dict, ebv: int):
     """A fusion network of `options`; the stems of the small stamps may have a stride of their own (`patch_small`)."""
-    more = {"patch": options["patch"]} if name == "mantis_early" else {
+    more = {"patch": options["patch"]} if family(name) != "mantis_late" else {
         "patches": {"ps1": options["patch"], "galex": options["patch_small"], "unwise": options["patch_small"]}}
-    return build_fusion(name, options["encoder"], tuple(options["surveys"]), ebv, options["bins"], gamma=options["gamma"], **more)
+    return build_fusion(name, options["encoder"], tuple(options["surveys"]), ebv, options["bins"], gamma=options["gamma"],
+                        hidden=options["hidden"], **more)
 
 
 def describe(name: str, size: int = 127, encoder: str = "large") -> dict:
     """Name, variant, `parameters` and `head_parameters` of a model; InputError for an unknown one."""
     with torch.device("meta"):  # sizes without memory
-        if name in MANTIS:
-            model, about = build_fusion(name, encoder), {"encoder": encoder}
+        if kind := family(name):
+            surveys = ("ps1",) if kind == "mantis_optical" else tuple(SURVEYS)
+            model, about = build_fusion(name, encoder, surveys), {"encoder": encoder}
         else:
             model, about = build(name, size=size), {"size": size}
     return {"model": name, **about, "parameters": count(model), "head_parameters": count(model.head)}

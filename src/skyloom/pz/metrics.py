@@ -54,6 +54,21 @@ def point_metrics(z_phot, z_spec, bootstrap: int = 1000, seed: int = 0) -> list[
     return out
 
 
+def mean_of(terms, bootstrap: int = 1000, seed: int = 0) -> tuple[float, float, float, int]:
+    """(mean, lo68, hi68, n) of per-object terms (n,), intervals as in `point_metrics`; terms that aren't finite don't count."""
+    terms = np.asarray(terms, float)
+    terms = terms[np.isfinite(terms)]
+    n = len(terms)
+    if not n:
+        return np.nan, np.nan, np.nan, 0
+    rng, means = np.random.default_rng(seed), []
+    block = max(1, 4_000_000 // n)
+    for first in range(0, bootstrap, block):
+        means.append(terms[rng.integers(0, n, (min(block, bootstrap - first), n))].mean(axis=1))
+    lo, hi = np.percentile(np.concatenate(means), (16, 84)) if bootstrap else (np.nan, np.nan)
+    return float(terms.mean()), float(lo), float(hi), n
+
+
 def _bootstrap(zp, zs, resamples, seed) -> dict:
     """Every metric of every resample, in blocks that bound the memory."""
     rng, n = np.random.default_rng(seed), len(zp)

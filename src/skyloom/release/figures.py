@@ -33,6 +33,55 @@ def z_against_z(z_phot, z_spec, model: str, path) -> None:
     _save(figure, path)
 
 
+def regions(z_phot, z_spec, low, high, model: str, path, shown: int = 60) -> None:
+    """z_phot against z_spec as a density, and the 90 % regions (low to high) of some objects drawn at random from a fixed
+    seed (Mantis Shrimp's Fig. 7)."""
+    good = np.isfinite(z_phot) & np.isfinite(z_spec)
+    z_phot, z_spec, low, high = z_phot[good], z_spec[good], low[good], high[good]
+    figure, axes = plt.subplots(figsize=(5.6, 5), layout="constrained")
+    top = max(0.5, float(np.percentile(z_spec, 99.8)) * 1.05) if len(z_spec) else 1.0
+    line = np.array([0, top])
+    if len(z_spec):
+        image = axes.hexbin(z_spec, z_phot, gridsize=45, extent=(0, top, 0, top), mincnt=1, bins="log", cmap="Greys")
+        figure.colorbar(image, ax=axes, label="objects")
+        chosen = np.random.default_rng(0).permutation(len(z_spec))[:shown]
+        sizes = np.clip(np.stack([z_phot - low, high - z_phot])[:, chosen], 0, None)
+        axes.errorbar(z_spec[chosen], z_phot[chosen], sizes, fmt=".", color="C0", ms=4, lw=0.8, alpha=0.8,
+                      label=f"90 % regions of {len(chosen)} objects")
+        axes.legend(fontsize=8, loc="upper left")
+    inside = np.mean((z_spec >= low) & (z_spec <= high)) if len(z_spec) else np.nan
+    axes.plot(line, line, "C3-", lw=1)
+    axes.set(xlim=(0, top), ylim=(0, top), xlabel="$z_{spec}$", ylabel="$z_{phot}$ (mean of p(z))",
+             title=f"{model}, testing: {len(z_spec)} objects, {100 * inside:.0f} % inside their 90 % region")
+    axes.title.set_fontsize(9)
+    _save(figure, path)
+
+
+def attribution(frame, path) -> None:
+    """Mean Shapley value (left) and MM-SHAP (right) of every band in bins of z_spec, a row a model (Mantis Shrimp's Fig. 8).
+
+    `frame`: model, survey, band, z_min, z_max, n, shapley, shapley_err, mm_shap, mm_shap_err.
+    """
+    models = list(dict.fromkeys(frame["model"]))
+    figure, axes = plt.subplots(len(models), 2, figsize=(10, 3.4 * len(models)), layout="constrained", squeeze=False, sharex=True)
+    bands = list(dict.fromkeys(zip(frame["survey"], frame["band"], strict=True)))
+    colours = plt.get_cmap("turbo")(np.linspace(0.05, 0.95, len(bands)))
+    for line, model in enumerate(models):
+        for colour, (survey, band) in zip(colours, bands, strict=True):
+            part = frame[(frame["model"] == model) & (frame["survey"] == survey) & (frame["band"] == band)]
+            middle = (part["z_min"] + part["z_max"]) / 2
+            for axis, name in zip(axes[line], ("shapley", "mm_shap"), strict=True):
+                axis.errorbar(middle, part[name], part[f"{name}_err"], fmt="o-", ms=3, lw=1, capsize=2, color=colour,
+                              label=f"{survey} {band}")
+        axes[line, 0].axhline(0, color="0.7", lw=0.8)
+        axes[line, 0].set(ylabel=f"{model}\nmean Shapley value / z")
+        axes[line, 1].set(ylabel="mean MM-SHAP")
+    axes[0, 1].legend(fontsize=7, ncols=2)
+    for axis in axes[-1]:
+        axis.set_xlabel("$z_{spec}$")
+    _save(figure, path)
+
+
 def binned_metrics(frame, path) -> None:
     """Bias, scatter, outlier fraction and loss in bins of z_spec for every model (GalaxiesML's Fig. 6)."""
     wanted = (("bias", "mean(1+z)|mean"), ("scatter", "1.48mad_unscaled|mean"), ("outlier_fraction", "0.15|mean"),

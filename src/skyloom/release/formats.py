@@ -23,6 +23,18 @@ def write_fits(path, table: dict, meta: dict) -> None:
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary, overwrite=True)
 
 
+def write_qp_histograms(path, object_ids, pz, edges, meta: dict) -> None:
+    """Write p(z) (n, bins) in qp's HDF5 layout for histograms (`hist`): densities in `data/pdfs`, edges in `meta/bins`, the
+    ids of the rows in `ancil/object_id`. A row without p(z) holds NaN."""
+    with store.writing(path, meta) as handle:
+        group = handle.create_group("meta")
+        store.put(group, "pdf_name", np.array([b"hist"]))
+        store.put(group, "pdf_version", np.array([0]))
+        store.put(group, "bins", np.asarray(edges, float)[None])
+        store.put(handle.create_group("data"), "pdfs", np.asarray(pz, float) / np.diff(edges))
+        store.put(handle.create_group("ancil"), "object_id", np.asarray(object_ids))
+
+
 def flag_names(bits: dict[str, int]) -> str:
     """Flag names by bit as JSON, for metadata."""
     return json.dumps({str(bit): name for name, bit in bits.items()})

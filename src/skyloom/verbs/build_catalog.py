@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from skyloom import ledger, store
@@ -21,6 +23,7 @@ def arguments(parser) -> None:
     parser.add_argument("--selected", nargs="+", required=True)
     parser.add_argument("--lost", required=True, help="dataset/lost.parquet")
     parser.add_argument("--service", default="hsc")
+    parser.add_argument("--pz", required=True, help="folder of pz_{model}.hdf5")
     for name in ("parquet", "fits", "ledger", "all-lost"):
         parser.add_argument(f"--{name}", required=True)
 
@@ -44,6 +47,11 @@ def run(args) -> None:
         raise SkyloomError(f"the ledger ends with {ends} rows, the catalog has {len(columns['object_id'])}")
     store.write_parquet(args.parquet, pandas.DataFrame(columns), meta)
     formats.write_fits(args.fits, columns, meta)
+    order = np.argsort(table["object_id"], kind="stable")
+    for name, block in models.items():
+        if "pz" in block:
+            formats.write_qp_histograms(Path(args.pz) / f"pz_{name}.hdf5", table["object_id"][order], block["pz"][order],
+                                        block["edges"], meta)
     store.write_csv(args.ledger, chain)
     store.write_parquet(args.all_lost, lost, meta)
 
@@ -75,7 +83,9 @@ def _surveys(paths) -> dict[str, np.ndarray]:
 
 def _prediction(path) -> dict:
     about = {k: v for k, v in store.attributes(path).items() if k in ("model", "seed")}
-    return {**store.columns(path, ["object_id", "z"]), **about}
+    with store.reading(path) as handle:
+        probabilities = {name: handle[name][:] for name in ("pz", "edges") if name in handle}
+    return {**store.columns(path, ["object_id", "z"]), **about, **probabilities}
 
 
 def _ledger(args, raw):

@@ -1,4 +1,4 @@
-"""evaluate: metrics of every model and seed on the testing split, overall and in redshift bins, with figures."""
+"""evaluate: metrics of every model and seed on the testing split, overall, in redshift bins and subsets, with figures."""
 
 from __future__ import annotations
 
@@ -7,70 +7,130 @@ from pathlib import Path
 import numpy as np
 
 from skyloom import store
-from skyloom.pz import metrics
-from skyloom.release import figures
+from skyloom.errors import InputError
+from skyloom.pz import comparison, histogram, metrics
+from skyloom.release import figures, tables
+from skyloom.sample import subsets
 from skyloom.verbs import common
 
 COLUMNS = ("model", "seed", "split", "subset", "z_min", "z_max", "metric", "convention", "value", "lo68", "hi68", "n")
+PAIRED = ("model_a", "model_b", "metric", "convention", "difference", "lo68", "hi68", "lo95", "hi95", "n", "seeds")
 
 
 def arguments(parser) -> None:
     common.settings_argument(parser)
     parser.add_argument("--catalog", required=True)
+    parser.add_argument("--data", required=True, help="packed testing file: columns for the subsets")
     parser.add_argument("--predictions", nargs="+", required=True)
-    parser.add_argument("--metrics", required=True)
-    parser.add_argument("--figures", required=True, help="folder")
+    parser.add_argument("--folder", required=True, help="where metrics.csv, the tables and the figures go")
 
 
 def run(args) -> None:
-    """Write metrics.csv and one figure of z_phot against z_spec and one of metrics in bins (the paper's Fig. 6)."""
+    """Write metrics.csv, ablations.csv, subsets.csv, paired.csv and the figures: z_phot against z_spec of every model (with
+    90 % regions where there is p(z)), metrics in redshift bins."""
     import pandas
 
-    catalog = store.read_parquet(args.catalog)
+    catalog, folder = store.read_parquet(args.catalog), Path(args.folder)
     tested = catalog[(catalog["split"] == "testing") & np.isfinite(catalog["z_spec"])].set_index("object_id")
-    rows, points = [], {}
+    parts = _subsets(args.data, tested.index, args.settings["subsets"])
+    zs, rows, scored = tested["z_spec"].to_numpy(), [], {}
     for model, seeds in sorted(_by_model(args.predictions).items()):
-        z = {seed: _aligned(block, tested.index) for seed, block in sorted(seeds.items())}
-        per_seed = {seed: _rows(values, tested["z_spec"], args.settings) for seed, values in z.items()}
-        points[model] = np.mean(list(z.values()), axis=0)
-        for seed, block in [*per_seed.items(), ("all", _mean(list(per_seed.values()))),
-                            ("ensemble", _rows(points[model], tested["z_spec"], args.settings))]:
-            rows += [(model, seed, "testing", "", *row) for row in block]
+        scored[model] = {seed: _aligned(block, tested.index) for seed, block in sorted(seeds.items())}
+        blocks = [_rows(block, zs, parts, args.settings) for block in scored[model].values()]
+        scored[model]["ensemble"] = _ensemble(list(scored[model].values()))
+        named = [*zip(scored[model], blocks, strict=False), ("all", _mean(blocks)),
+                 ("ensemble", _rows(scored[model]["ensemble"], zs, parts, args.settings))]
+        rows += [(model, seed, "testing", *row) for seed, block in named for row in block]
     frame = pandas.DataFrame(rows, columns=COLUMNS)
-    store.write_csv(args.metrics, frame)
-    folder = Path(args.figures)
-    for model, zp in points.items():
+    store.write_csv(folder / "metrics.csv", frame)
+    store.write_csv(folder / "ablations.csv", tables.ablations(frame, args.settings["surveys"]))
+    store.write_csv(folder / "subsets.csv", tables.subsets(frame))
+    store.write_csv(folder / "paired.csv", pandas.DataFrame(_paired(scored, zs, args.settings), columns=PAIRED))
+    _draw(scored, zs, frame, folder)
+
+
+def _draw(scored, zs, frame, folder) -> None:
+    for model, seeds in scored.items():
+        block = seeds["ensemble"]
         with store.replacing(folder / f"z_{model}.png") as path:
-            figures.z_against_z(zp, tested["z_spec"].to_numpy(), model, path)
+            if "pz" in block:
+                regions = [histogram.quantile(block["pz"], block["edges"], level) for level in (0.05, 0.95)]
+                figures.regions(block["z"], zs, *regions, model, path)
+            else:
+                figures.z_against_z(block["z"], zs, model, path)
     with store.replacing(folder / "binned.png") as path:
-        figures.binned_metrics(frame, path)
+        figures.binned_metrics(frame[frame["subset"] == ""], path)
+
+
+def _subsets(path, index, expressions: dict) -> dict[str, np.ndarray]:
+    """{name: (n,) bool} for the rows of `index`."""
+    if not expressions:
+        return {}
+    columns = store.columns(path)
+    order = {int(i): k for k, i in enumerate(columns["object_id"])}
+    at = np.array([order[int(i)] for i in index], int)
+    out = {name: subsets.select(name, text, columns)[at] for name, text in expressions.items()}
+    for name, chosen in out.items():
+        if not chosen.any():
+            raise InputError(f"`evaluation.subsets.{name}` holds for no testing object; loosen it or leave it out")
+    return out
 
 
 def _by_model(paths) -> dict:
     out: dict = {}
     for path in paths:
         meta = store.attributes(path)
-        out.setdefault(meta["model"], {})[int(meta["seed"])] = store.columns(path, ["object_id", "z"])
+        with store.reading(path) as handle:
+            block = {name: handle[name][:] for name in ("object_id", "z", "pz", "edges") if name in handle}
+        out.setdefault(meta["model"], {})[int(meta["seed"])] = block
     return out
 
 
-def _aligned(block, index) -> np.ndarray:
+def _aligned(block, index) -> dict:
     order = {int(i): k for k, i in enumerate(block["object_id"])}
-    return block["z"][[order[int(i)] for i in index]]
+    at = np.array([order[int(i)] for i in index], int)
+    return {name: values if name == "edges" else values[at] for name, values in block.items()}
 
 
-def _rows(zp, zs, settings) -> list[tuple]:
-    """Overall rows (empty bin edges) and binned rows; conventions carry the point estimate."""
-    overall = [("", "", *row) for row in metrics.point_metrics(zp, zs, settings["bootstrap"], settings["seed"])]
-    inside = metrics.binned(zp, zs, settings["bin_width"], settings["z_max"], min(settings["bootstrap"], 200),
+def _ensemble(blocks: list[dict]) -> dict:
+    """The mean prediction, and the mean p(z), of all seeds."""
+    out = {"z": np.mean([block["z"] for block in blocks], axis=0)}
+    if "pz" in blocks[0]:
+        out |= {"pz": np.mean([block["pz"].astype(float) for block in blocks], axis=0), "edges": blocks[0]["edges"]}
+    return out
+
+
+def _rows(block, zs, parts, settings) -> list[tuple]:
+    """Rows from `subset` on: overall, in bins of z, in subsets; conventions carry the point estimate."""
+    points = {"mean": block["z"]}
+    if "pz" in block:
+        points |= {"mode": histogram.mode(block["pz"], block["edges"]),
+                   "median": histogram.quantile(block["pz"], block["edges"], 0.5)}
+    out = []
+    for subset, chosen in {"": np.ones(len(zs), bool), **parts}.items():
+        for name, zp in points.items():
+            found = metrics.point_metrics(zp[chosen], zs[chosen], settings["bootstrap"], settings["seed"])
+            out += [(subset, "", "", metric, f"{convention}|{name}", *rest) for metric, convention, *rest in found]
+        if "pz" in block:
+            terms = histogram.cde_terms(block["pz"][chosen], block["edges"], zs[chosen])
+            out.append((subset, "", "", *comparison.CDE, *metrics.mean_of(terms, settings["bootstrap"], settings["seed"])))
+    inside = metrics.binned(block["z"], zs, settings["bin_width"], settings["z_max"], min(settings["bootstrap"], 200),
                             settings["seed"])
-    return [(low, high, name, f"{convention}|mean", *rest) for low, high, name, convention, *rest in overall + inside]
+    return out + [("", low, high, name, f"{convention}|mean", *rest) for low, high, name, convention, *rest in inside]
 
 
 def _mean(blocks: list[list[tuple]]) -> list[tuple]:
     """Mean value and mean interval over seeds, row by row."""
     out = []
     for rows in zip(*blocks, strict=True):
-        values = np.mean([row[4:7] for row in rows], axis=0)
-        out.append((*rows[0][:4], *values, rows[0][7]))
+        values = np.mean([row[5:8] for row in rows], axis=0)
+        out.append((*rows[0][:5], *values, rows[0][8]))
     return out
+
+
+def _paired(scored, zs, settings) -> list[tuple]:
+    seeds = {model: [block for seed, block in blocks.items() if seed != "ensemble"] for model, blocks in scored.items()}
+    points = {model: [block["z"] for block in blocks] for model, blocks in seeds.items()}
+    terms = {model: [histogram.cde_terms(block["pz"], block["edges"], zs) for block in blocks]
+             for model, blocks in seeds.items() if "pz" in blocks[0]}
+    return comparison.paired(points, zs, terms, settings["bootstrap"], settings["seed"])

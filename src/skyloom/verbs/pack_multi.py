@@ -20,6 +20,7 @@ def arguments(parser) -> None:
     parser.add_argument("--surveys", nargs="+", required=True, help="names of the surveys")
     parser.add_argument("--cutouts", nargs="+", required=True, help="shards of the first survey, then of the second, ...")
     parser.add_argument("--dust", nargs="*", default=[])
+    parser.add_argument("--photometry", nargs="*", default=[])
     parser.add_argument("--split", required=True)
     parser.add_argument("--hdf5", required=True)
     parser.add_argument("--csv", required=True)
@@ -31,9 +32,8 @@ def run(args) -> None:
 
     chosen = store.read_parquet(args.splits).query("split == @args.split").sort_values("object_id", kind="stable")
     members = pandas.concat([store.read_parquet(path) for path in args.members], ignore_index=True)
-    dust = pandas.concat([store.read_parquet(path) for path in args.dust], ignore_index=True) if args.dust else None
     try:
-        table = pack.table_columns(members, chosen, dust)
+        table = pack.table_columns(members, chosen, _measured(args.dust, args.photometry))
     except KeyError as error:
         raise InputError(f"an object of {args.splits} is missing from the shards ({error}); rerun from plan_shards") from None
     meta = common.provenance(args.settings) | {"split": args.split, "surveys": ",".join(args.surveys),
@@ -47,6 +47,16 @@ def run(args) -> None:
         for name in table.columns:
             store.put(handle, name, table[name].to_numpy())
     store.write_csv(args.csv, table)
+
+
+def _measured(*kinds):
+    """One table of everything measured: shards of a kind below each other, kinds side by side; None without any."""
+    import pandas
+
+    tables = [pandas.concat([store.read_parquet(path) for path in paths], ignore_index=True) for paths in kinds if paths]
+    for table in tables[1:]:
+        tables[0] = tables[0].merge(table, on="object_id", validate="one_to_one")
+    return tables[0] if tables else None
 
 
 def _group(group, paths, ids) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 
 from skyloom import estimation, store, training
 from skyloom.dataset import multi, read
-from skyloom.errors import InputError
 from skyloom.models import artefact, mantis, registry, scaling
 from skyloom.verbs import common
 
@@ -25,7 +24,7 @@ def run(args) -> None:
     device = training.choose_device(args.settings["device"])
     meta = common.provenance(args.settings) | {"model": card["model"], "seed": card["seed"], "data_hash": card["data_hash"],
                                                "model_code": card["code_hash"]}
-    if card["model"] in registry.MANTIS:
+    if registry.family(card["model"]):
         _fusion(args, model, card, device, meta)
         return
     parts = {"object_id": [], "split": [], "z": []}
@@ -40,21 +39,18 @@ def run(args) -> None:
 
 
 def _fusion(args, model, card, device, meta) -> None:
-    """The same with p(z): `pz` (n, bins) and the `edges` of its bins; z is its mean at the bins' centres."""
+    """The same with p(z): `pz` (n, bins) and the `edges` of its bins; z is its mean at the bins' centres. An object of which
+    the model's surveys show nothing has NaN in both."""
     centres = mantis.centres(len(card["bin_edges"]) - 1)
     parts = {"object_id": [], "split": [], "z": []}
     probabilities = []
     for path in args.data:
-        split = multi.MultiSplit(path, card["surveys"])
-        if split.ebv_names != card["ebv"]:
-            raise InputError(f"{path} has the reddening columns {split.ebv_names}, the model was trained with {card['ebv']}; "
-                             "use the dataset of the model's own configuration")
-        pz = estimation.predict_pz(model, lambda rows, s=split: s.inputs(rows, card["image"], card["fusion"] == "early"),
-                                   split.ebv(), device, symmetries=card["options"]["symmetries"])
+        split = multi.opened(path, card)
+        pz = estimation.pz_of_split(model, card, split, device)
         parts["object_id"].append(split.columns["object_id"])
         parts["split"].append(split.columns["split"])
-        parts["z"].append(pz.astype(float) @ centres if len(pz) else np.zeros(0))
-        probabilities.append(pz.reshape(-1, len(centres)))
+        parts["z"].append(pz.astype(float) @ centres)
+        probabilities.append(pz)
     with store.writing(args.out, meta) as handle:
         for name, values in parts.items():
             store.put(handle, name, np.concatenate(values))

@@ -20,7 +20,8 @@ def arguments(parser) -> None:
     parser.add_argument("--lost", required=True)
     parser.add_argument("--metrics", required=True)
     parser.add_argument("--leaks", required=True)
-    parser.add_argument("--figures", required=True, help="folder of evaluate")
+    parser.add_argument("--figures", nargs="*", default=[], help="figures of the evaluation")
+    parser.add_argument("--tables", nargs="*", default=[], help="tables of the evaluation besides the metrics")
     parser.add_argument("--stamps", default="", help="packed testing split with images")
     parser.add_argument("--histories", nargs="+", required=True)
     parser.add_argument("--out", required=True)
@@ -105,14 +106,29 @@ def _training(paths, folder):
     return [("Training", report.figure(folder / "losses.png", "Loss over epochs; the lowest dashed point is kept"))]
 
 
+TITLES = {"ablations": "Fusion models by the surveys they see (Mantis Shrimp's Table 4)",
+          "subsets": "Named subsets (Mantis Shrimp's Table 5)",
+          "paired": "Differences between models on the same objects; intervals over objects and seeds",
+          "degradation": "One model when surveys are hidden from it", "sweep": "Grid of options on validation, best first",
+          "attribution": "Shapley values and MM-SHAP of every band in bins of z_spec"}
+
+
 def _evaluation(args):
     import pandas
 
     frame = pandas.read_csv(args.metrics)
-    overall = frame[frame["z_min"].isna()].drop(columns=["z_min", "z_max", "subset", "split"])
+    overall = frame[frame["z_min"].isna() & frame["subset"].isna()].drop(columns=["z_min", "z_max", "subset", "split"])
     text = report.table(overall)
-    for path in sorted(Path(args.figures).glob("*.png")):
+    for path in map(Path, args.figures):
         model = path.stem.removeprefix("z_")
-        caption = "Metrics in redshift bins" if model == "binned" else f"{model}: photo-z against spec-z"
-        text += report.figure(path, caption)
-    return [("Evaluation on the testing split", text)]
+        text += report.figure(path, CAPTIONS.get(model, f"{model}: photo-z against spec-z"))
+    sections = [("Evaluation on the testing split", text)]
+    for path in map(Path, args.tables):
+        table = pandas.read_csv(path)
+        if len(table):
+            sections.append((TITLES[path.stem], report.table(table)))
+    return sections
+
+
+CAPTIONS = {"binned": "Metrics in redshift bins", "attribution": "What each band does to the redshift: a positive Shapley value "
+            "means that the target's light in this band raises it"}

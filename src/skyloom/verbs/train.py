@@ -35,9 +35,10 @@ def run(args) -> None:
     training.prepare(settings["seed"], settings["threads"])
     device = training.choose_device(settings["device"])
     precision = training.choose_precision(settings["precision"], device)
-    if settings["model"] in registry.MANTIS:
+    if registry.family(settings["model"]):
         train, select, card = _fusion_data(args, options)
         model, loss = registry.build_from(settings["model"], options, len(card["ebv"])), mantis.loss
+        card |= {"pretrained": artefact.start_from(model, options["pretrained"], options["pretrained_small"])}
     else:
         train, select, card = _data(args, options)
         model = registry.build(settings["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, options["size"])
@@ -90,13 +91,18 @@ def _fusion_data(args, options):
     train, held = splits
     if train.n == 0:
         raise InputError(f"{args.training} holds no objects; widen the query or the split")
+    early = registry.family(args.settings["model"]) != "mantis_late"
+    turned = options["augment"] == "rotations"
+    frames = train.frames(options, early)
     card = {"image": fusion.fit(train.ivar_sample(), options["scaling"]), "surveys": options["surveys"], "bands": train.bands,
-            "pixel_scale": train.scale, "ebv": train.ebv_names, "inputs": [], "table": None, "unit": "nJy",
-            "bin_edges": mantis.edges(options["bins"]).tolist(), "fusion": args.settings["model"].removeprefix("mantis_")}
+            "pixel_scale": train.scale, "ebv": train.ebv_names, "inputs": [], "table": None, "unit": "nJy", "frames": frames,
+            "bin_edges": mantis.edges(options["bins"]).tolist(), "fusion": "early" if early else "late",
+            "acquisition": args.settings.get("acquisition")}
     select = np.flatnonzero(held.columns["subset"] == "select")
     if not len(select):
         raise InputError(f"{args.validation} holds no object of subset `select`; the sample is too small")
-    out = [fusion_arrays(train, np.arange(train.n), card), fusion_arrays(held, select, card)]
+    out = [fusion_arrays(train, np.arange(train.n), card, train.frames(options, early, turned)),
+           fusion_arrays(held, select, card, held.frames(options, early))]
     if args.shuffle_redshifts:
         out[0].z = out[0].z[torch.randperm(len(out[0].z), generator=torch.Generator().manual_seed(0))]
     if not (out[0].z >= 0).any() or not (out[1].z >= 0).any():
@@ -104,11 +110,13 @@ def _fusion_data(args, options):
     return *out, card
 
 
-def fusion_arrays(split: multi.MultiSplit, rows: np.ndarray, card: dict) -> training.Arrays:
-    """Training arrays of some rows of a multi-survey split, scaled as model.json says."""
-    early = card["fusion"] == "early"
-    z = torch.from_numpy(mantis.classes(split.columns["specz_redshift"][rows], len(card["bin_edges"]) - 1))
-    return training.Arrays(lambda at: split.inputs(rows[at], card["image"], early), torch.from_numpy(split.ebv()[rows]), z)
+def fusion_arrays(split: multi.MultiSplit, rows: np.ndarray, card: dict, frames: dict) -> training.Arrays:
+    """Training arrays of some rows of a multi-survey split, scaled as model.json says, in the given frames."""
+    classes = mantis.classes(split.columns["specz_redshift"][rows], len(card["bin_edges"]) - 1)
+    seen = np.any([bands.any(axis=1) for bands in split.seen(rows, card["image"]["kind"]).values()], axis=0)
+    z = torch.from_numpy(np.where(seen, classes, -1))  # nothing is learned from an empty picture
+    sizes = {name: px for name, (px, _) in card["frames"].items()}
+    return training.Arrays(lambda at: split.inputs(rows[at], card["image"], frames), torch.from_numpy(split.ebv()[rows]), z, sizes)
 
 
 def arrays(split: read.Split, rows: np.ndarray, card: dict) -> training.Arrays:
