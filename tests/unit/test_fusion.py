@@ -168,7 +168,8 @@ def test_what_each_view_crops():
     stamps = {"ps1": (170, 0.25), "galex": (32, 1.5), "unwise": (32, 2.75)}
     early = {name: fusion.frame(name, *stamp, code, True) for name, stamp in stamps.items()}
     assert early == {"ps1": (120, 0.25), "galex": (120, 33 / 120), "unwise": (120, 60.5 / 120)}
-    assert {name: fusion.frame(name, *stamp, code, False)[0] for name, stamp in stamps.items()} == {"ps1": 120, "galex": 32, "unwise": 32}
+    late = {name: fusion.frame(name, *stamp, code, False)[0] for name, stamp in stamps.items()}
+    assert late == {"ps1": 120, "galex": 32, "unwise": 32}
     room = {name: fusion.frame(name, *stamp, paper, False, room=True)[0] for name, stamp in stamps.items()}
     assert room == {"ps1": 170, "galex": 30, "unwise": 18}
     assert all(fusion.frame(name, *stamp, code, True, room=True)[0] == 170 for name, stamp in stamps.items())

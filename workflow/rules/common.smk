@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 from skyloom import config as skyloom_config
-from skyloom import trainings
+from skyloom import acquisition, trainings
 from skyloom.canonical import canonical, digest
 from skyloom.errors import InputError
 from skyloom.fingerprint import fingerprint
@@ -50,47 +50,9 @@ SWEEP = trainings.sweep(config["models"], config["sweep"])
 SEEDS = config["train"]["seeds"]
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
 
-LIVE = {
-    "hsc": {
-        "sql_url": "https://hsc-release.mtk.nao.ac.jp/datasearch/api/catalog_jobs/",
-        "cutout_url": "https://hsc-release.mtk.nao.ac.jp/das_cutout/pdr2/cgi-bin/cutout",
-        "psf_url": "https://hsc-release.mtk.nao.ac.jp/psf/pdr2/cgi/getpsf",
-    },
-    "ps1": {
-        "filenames_url": "https://ps1images.stsci.edu/cgi-bin/ps1filenames.py",
-        "fitscut_url": "https://ps1images.stsci.edu/cgi-bin/fitscut.cgi",
-    },
-    "viewer": {"url": "https://www.legacysurvey.org/viewer/fits-cutout"},
-    "sdss": {"url": "https://skyserver.sdss.org"},
-    "desi": {"url": "https://data.desi.lbl.gov/public/edr/spectro/redux/fuji/zcatalog/zall-pix-fuji.fits"},
-    "deep2": {"url": "https://deep.ps.uci.edu/DR4/data/zcat.deep2.dr4.uniq.fits.gz"},
-    "gama": {
-        "url": "https://www.gama-survey.org/dr4/data/cat/SpecCat/v27/SpecObjv27.fits",
-        "tap_url": "https://tapvizier.cds.unistra.fr/TAPVizieR/tap",
-    },
-    "vvds": {
-        "url": " ".join(
-            f"https://cesam.lam.fr/vvds/cesam_vvds_sp{field}_Full.txt"
-            for field in ("CDFS_DEEP", "F02_DEEP", "F02_UDEEP", "F10_WIDE", "F14_WIDE", "F22_WIDE")
-        )
-    },
-    "vipers": {
-        "url": " ".join(
-            f"http://vipers.inaf.it/data/pdr2/catalogs/VIPERS_{field}_SPECTRO_PDR2.txt.gz"
-            for field in ("W1", "W4")
-        )
-    },
-    "6df": {"url": "http://www-wfau.roe.ac.uk/6dFGS/6dFGSzDR3.txt.gz"},
-    "wigglez": {"url": "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"},
-}
-services = {name: dict(block) for name, block in config["services"].items()}
-if config["archive"] == "live":
-    for name, urls in LIVE.items():
-        services[name] |= {key: services[name][key] or url for key, url in urls.items()}
-
 # Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.
 os.environ.update(
-    SKYLOOM_SERVICES=json.dumps(services | {"archive": config["archive"], "embedded": config["embedded"]}),
+    SKYLOOM_SERVICES=json.dumps(acquisition.services(config)),
     SKYLOOM_JOBS_LOCK=os.path.abspath(f"{RESULTS}/.jobs.lock"),
 )
 
@@ -180,7 +142,11 @@ def attribution_figure():
 
 def fusion_tables():
     """What a multi-survey run tells about its networks besides their metrics."""
-    hiding = [model for model in FUSIONS if config["models"][model].get("survey_dropout")]
+    hiding = [
+        model
+        for model in FUSIONS
+        if config["models"][model].get("survey_dropout") and len(MODEL_SURVEYS[model]) > 1
+    ]
     out = expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/degradation.csv", model=hiding, seed=SEEDS)
     out += [f"{RESULTS}/evaluation/attribution.csv"] if config["attribution"]["models"] else []
     return out + ([f"{RESULTS}/evaluation/sweep.csv"] if SWEEP else [])

@@ -19,12 +19,7 @@ def science_hash():
 
 def archive_identity():
     """What the raw replies depend on besides the request."""
-    if config["archive"] == "embedded":
-        return f"embedded sky {digest(EMBEDDED)}"
-    return f"{config['archive']} {config['query']['release']}"
-
-
-HOST = {"galex": "viewer", "unwise": "viewer"}  # surveys whose stamps another service hands out
+    return acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
 
 
 def hsc_rpm(wildcards):
@@ -36,12 +31,12 @@ def survey_rpm(wildcards):
     """Requests a minute of a download job: HSC's jobs share them, every other service works on one shard at a time."""
     if wildcards.survey in ("hsc", "local"):
         return hsc_rpm(wildcards)
-    return config["services"][HOST.get(wildcards.survey, wildcards.survey)]["rpm"]
+    return config["services"][acquisition.HOST.get(wildcards.survey, wildcards.survey)]["rpm"]
 
 
 def slots(service):
     """1 for the jobs of a service, 0 for others: the profile caps the sum."""
-    return lambda wildcards: int(HOST.get(wildcards.survey, wildcards.survey) == service)
+    return lambda wildcards: int(acquisition.HOST.get(wildcards.survey, wildcards.survey) == service)
 
 
 def model_size(model):
@@ -57,11 +52,11 @@ def model_data(splits):
 def model_settings(wildcards):
     """The model's block with the training settings."""
     options = {**config["models"], **SWEEP}[wildcards.model]
-    own = {"acquisition": acquisition()} if wildcards.model in FUSIONS else {}
+    own = {"acquisition": acquired()} if wildcards.model in FUSIONS else {}
     return settings("train", model=wildcards.model, seed=int(wildcards.seed), options=options, **own)
 
 
-def acquisition():
+def acquired():
     """How the stamps and dust of a multi-survey run were made: what a model needs for positions of its own."""
     return {
         "archive": config["archive"],
@@ -160,16 +155,11 @@ def known_sample(wildcards):
 
 def stamp_settings(wildcards):
     """What the stamps of a survey depend on besides their members."""
-    stamps = {
-        k: v for k, v in config["stamps"].items() if k not in ("surveys", "sizes", "ivar_source", "packed")
-    }
     own = {"pixel_scale": config["local"]["pixel_scale"]} if config["archive"] == "local" else {}
-    if wildcards.survey in config["stamps"]["sizes"]:
-        own |= {
-            key: config["stamps"][block][wildcards.survey]
-            for key, block in (("size", "sizes"), ("ivar_source", "ivar_source"))
-        }
-    return settings(**(stamps | {"rerun": config["query"]["rerun"], "identity": archive_identity()} | own))
+    rerun = config["query"]["rerun"]
+    return settings(
+        **acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, archive_identity()), **own
+    )
 
 
 def overlap_arcsec():

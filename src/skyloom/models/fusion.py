@@ -74,8 +74,9 @@ def frame(name: str, stamp: int, scale: float, options: dict, early: bool, room:
     if px * step > stamp * scale + 1e-6:
         remedy = ("or set the model's `augment` to `symmetries`, which needs no room to turn" if room else
                   "or let the model see less (`view`, `patch_small`)")
+        purpose = " to rotate them" if room else ""
         raise InputError(f"the stamps of {name} have {stamp} px, {stamp * scale:.1f} arcsec, the model needs "
-                         f"{px * step:.1f}{' to rotate them' if room else ''}; fetch larger ones (`stamps.sizes.{name}`), {remedy}")
+                         f"{px * step:.1f}{purpose}; fetch larger ones (`stamps.sizes.{name}`), {remedy}")
     return px, step
 
 

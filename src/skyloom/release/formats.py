@@ -28,7 +28,7 @@ def write_qp_histograms(path, object_ids, pz, edges, meta: dict) -> None:
     ids of the rows in `ancil/object_id`. A row without p(z) holds NaN."""
     with store.writing(path, meta) as handle:
         group = handle.create_group("meta")
-        store.put(group, "pdf_name", np.array([b"hist"]))
+        group.create_dataset("pdf_name", data=np.array([b"hist"]), track_times=False)
         store.put(group, "pdf_version", np.array([0]))
         store.put(group, "bins", np.asarray(edges, float)[None])
         store.put(handle.create_group("data"), "pdfs", np.asarray(pz, float) / np.diff(edges))

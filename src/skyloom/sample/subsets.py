@@ -22,7 +22,8 @@ def select(name: str, expression: str, columns: dict[str, np.ndarray]) -> np.nda
     try:
         tree = ast.parse(expression, mode="eval")
     except SyntaxError as error:
-        raise InputError(f"{place} is {expression!r}, which is no expression ({error.msg}); write e.g. ps1_r_mag < 17.77") from None
+        raise InputError(f"{place} is {expression!r}, which is no expression ({error.msg}); "
+                         "write e.g. ps1_r_mag < 17.77") from None
     for node in ast.walk(tree):
         if not isinstance(node, _ALLOWED):
             raise InputError(f"{place} holds {type(node).__name__}; only comparisons, and, or, not, + - * / are allowed")

@@ -116,7 +116,8 @@ def fusion_arrays(split: multi.MultiSplit, rows: np.ndarray, card: dict, frames:
     seen = np.any([bands.any(axis=1) for bands in split.seen(rows, card["image"]["kind"]).values()], axis=0)
     z = torch.from_numpy(np.where(seen, classes, -1))  # nothing is learned from an empty picture
     sizes = {name: px for name, (px, _) in card["frames"].items()}
-    return training.Arrays(lambda at: split.inputs(rows[at], card["image"], frames), torch.from_numpy(split.ebv()[rows]), z, sizes)
+    ebv = torch.from_numpy(split.ebv()[rows])
+    return training.Arrays(lambda at: split.inputs(rows[at], card["image"], frames), ebv, z, sizes)
 
 
 def arrays(split: read.Split, rows: np.ndarray, card: dict) -> training.Arrays:

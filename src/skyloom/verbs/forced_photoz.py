@@ -1,0 +1,154 @@
+"""forced-photoz: redshifts of any positions with a trained fusion model, through the run's own verbs.
+
+Every step is the one that made the training set: download-cutouts, measure-dust, measure-photometry, pack-multi, then the
+model; nothing is fetched or scaled in another way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from skyloom import acquisition, config, estimation, store, training
+from skyloom.archives import tables
+from skyloom.dataset import multi
+from skyloom.errors import InputError
+from skyloom.models import artefact, registry
+from skyloom.pz import histogram
+from skyloom.release import catalog, formats
+from skyloom.verbs import common, download_cutouts, download_map, measure_dust, measure_photometry, pack_multi
+
+
+def arguments(parser) -> None:
+    parser.add_argument("--model", required=True, help="folder with model.safetensors and model.json")
+    parser.add_argument("--ra", type=float, help="deg, ICRS")
+    parser.add_argument("--dec", type=float, help="deg, ICRS")
+    parser.add_argument("--table", default="", help="CSV, FITS, Parquet or HDF5 with ra, dec and, optional, object_id")
+    parser.add_argument("--config", nargs="*", default=[], help="config files whose `services` (rates, addresses) apply")
+    parser.add_argument("--cache", default="cache/forced_photoz", help="folder of raw replies and dust maps")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", required=True, help=".csv, .fits or .parquet")
+
+
+def run(args) -> None:
+    """Write the catalog's columns for the given positions; a position that no survey of the model saw has NaN and flags."""
+    import pandas
+
+    model, card = artefact.load(args.model)
+    made = card.get("acquisition")
+    if not registry.family(card["model"]) or not made:
+        raise InputError(f"{args.model} holds {card['model']}, whose inputs can't be made from a position alone; forced-photoz "
+                         "is not supported for it: give a fusion model of a multi-survey run")
+    if Path(args.out).suffix not in (".csv", ".fits", ".parquet"):
+        raise InputError(f"--out {args.out} has no known suffix; end it in .csv, .fits or .parquet")
+    members = positions(args)
+    _environment(args, made)
+    with tempfile.TemporaryDirectory() as folder:
+        data = _dataset(args, card, made, members, Path(folder))
+        columns, meta = _columns(model, card, data, training.choose_device(args.device))
+    blind = int(((columns["flags"] & (1 << catalog.BITS["no_z_phot"])) != 0).sum())
+    if blind:
+        print(f"forced-photoz: {blind} of {len(members)} positions were seen by no survey of the model (flag no_z_phot)",
+              file=sys.stderr)
+    if args.out.endswith(".fits"):
+        formats.write_fits(args.out, columns, meta)
+    elif args.out.endswith(".csv"):
+        store.write_csv(args.out, pandas.DataFrame(columns))
+    else:
+        store.write_parquet(args.out, pandas.DataFrame(columns), meta)
+
+
+def positions(args):
+    """DataFrame object_id, ra, dec of the positions asked for; InputError for a bad one."""
+    import pandas
+
+    if bool(args.table) == (args.ra is not None or args.dec is not None):
+        raise InputError("forced-photoz needs either --ra and --dec or --table; give one of them")
+    if args.table:
+        frame = tables.load(args.table)
+        absent = [name for name in ("ra", "dec") if name not in frame]
+        if absent:
+            raise InputError(f"the table {args.table} has no column `{absent[0]}`; name the positions ra and dec (deg)")
+        ids = frame["object_id"] if "object_id" in frame else np.arange(len(frame))
+        sky = {name: frame[name].astype(float) for name in ("ra", "dec")}
+        frame = pandas.DataFrame({"object_id": np.asarray(ids), **sky})
+    else:
+        if args.ra is None or args.dec is None:
+            raise InputError("forced-photoz needs both --ra and --dec; give the other one")
+        frame = pandas.DataFrame({"object_id": np.array([0]), "ra": [args.ra], "dec": [args.dec]})
+    bad = ~(frame["ra"].between(0, 360) & frame["dec"].between(-90, 90))
+    if bad.any() or not len(frame):
+        k = int(np.argmax(bad)) if len(frame) else 0
+        what = f"row {k}: ra {frame['ra'].iloc[k]}, dec {frame['dec'].iloc[k]}" if len(frame) else "no row"
+        raise InputError(f"forced-photoz got {what}; positions are 0 <= ra <= 360, -90 <= dec <= 90 in degrees")
+    if not np.issubdtype(frame["object_id"].dtype, np.integer):
+        frame["object_id"] = [tables.text_id(str(value)) for value in frame["object_id"]]
+    if frame["object_id"].duplicated().any():
+        raise InputError(f"{args.table} holds object_id {frame['object_id'][frame['object_id'].duplicated()].iloc[0]} twice; "
+                         "make ids unique or leave the column out")
+    return frame
+
+
+def _environment(args, made) -> None:
+    """Services as the model's run had them, with the rates and addresses of --config where given."""
+    given = config.load(args.config) if args.config else config.complete({"run": "forced_photoz", "archive": made["archive"]})
+    embedded = {**made["embedded"], "faults": []}
+    os.environ["SKYLOOM_SERVICES"] = json.dumps(
+        acquisition.services({**given, "archive": made["archive"], "embedded": embedded}))
+
+
+def _dataset(args, card, made, members, folder: Path) -> Path:
+    """The packed file of the positions, made by the verbs of the run."""
+    identity = acquisition.identity(made["archive"], made["release"], made["embedded"])
+    base = {"run": "forced_photoz", "release": made["release"]}
+    services = json.loads(os.environ["SKYLOOM_SERVICES"])
+    place = {name: str(folder / f"{name}.parquet") for name in ("members", "splits", "dust", "photometry")}
+    store.write_parquet(place["members"], members)
+    store.write_parquet(place["splits"], members[["object_id"]].assign(split="target", subset=""))
+    cutouts = {survey: str(folder / f"{survey}.h5") for survey in card["surveys"]}
+    for survey, out in cutouts.items():
+        rpm = services[acquisition.HOST.get(survey, survey)]["rpm"]
+        asked = acquisition.stamp_settings(made["stamps"], survey, made["rerun"], identity)
+        cache = Path(args.cache) / survey / "positions.sqlite"
+        _call(download_cutouts, {**base, **asked, "max_failed_fraction": 1.0}, place["members"], "--survey", survey,
+              "--cache", str(cache), "--rpm", str(rpm), "--out", out)
+    maps = []
+    for name in [column.removeprefix("ebv_") for column in card["ebv"]]:
+        maps.append(str(folder / f"{name}.json"))
+        own = ["--own", made["dust"]["files"][name]] if made["dust"]["files"][name] else []
+        _call(download_map, {**base, "archive": made["archive"], "identity": identity}, "--map", name, *own,
+              "--folder", str(Path(args.cache) / "dust"), "--out", maps[-1])
+    if maps:
+        _call(measure_dust, base, place["members"], "--maps", *maps, "--out", place["dust"])
+    _call(measure_photometry, base, *cutouts.values(), "--out", place["photometry"])
+    packed = folder / "multi_target.hdf5"
+    _call(pack_multi, {**base, "method": "positions"}, "--splits", place["splits"], "--members", place["members"], "--surveys",
+          *cutouts, "--cutouts", *cutouts.values(), "--dust", *([place["dust"]] if maps else []), "--photometry",
+          place["photometry"], "--split", "target", "--hdf5", str(packed), "--csv", str(folder / "multi_target.csv"))
+    return packed
+
+
+def _call(verb, settings: dict, *words: str) -> None:
+    parser = argparse.ArgumentParser(prog=verb.__name__.rsplit(".", 1)[-1])
+    verb.arguments(parser)
+    verb.run(parser.parse_args([*words, "--settings", json.dumps(settings)]))
+
+
+def _columns(model, card, path, device):
+    """(catalog columns, metadata) of a packed file."""
+    training.prepare(card["seed"], card["threads"])
+    split = multi.opened(path, card)
+    pz, edges = estimation.pz_of_split(model, card, split, device), np.array(card["bin_edges"])
+    one = {"model": card["model"], "seed": card["seed"], "object_id": split.columns["object_id"],
+           "z": pz.astype(float) @ histogram.centres(edges), "pz": pz, "edges": edges}
+    columns = catalog.build(store.columns(path), None, [], [], catalog.combine_predictions([one]), "", split.status)
+    meta = common.provenance({"run": card["run"], "release": card["release"]}) | {
+        "model": card["model"], "seed": card["seed"], "data_hash": card["data_hash"],
+        "flag_bits": formats.flag_names(catalog.BITS)}
+    return columns, meta
