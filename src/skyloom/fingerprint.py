@@ -18,7 +18,8 @@ SOURCE = Path(__file__).resolve().parent
 # Plumbing that decides no number, and the embedded sky, which stands for the outside world:
 # its replies are kept in cache/ as a live archive's are.
 INFRASTRUCTURE = ("skyloom", "skyloom.errors", "skyloom.progress", "skyloom.locks", "skyloom.fingerprint",
-                  "skyloom.config", "skyloom.canonical", "skyloom.memory", "skyloom.__main__", "skyloom.verbs")
+                  "skyloom.config", "skyloom.trainings", "skyloom.canonical", "skyloom.memory", "skyloom.__main__",
+                  "skyloom.verbs")
 OUTSIDE = "skyloom.sky"
 
 

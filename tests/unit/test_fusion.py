@@ -11,7 +11,7 @@ from skyloom import store, training
 from skyloom.__main__ import main
 from skyloom.dataset import augment, multi
 from skyloom.errors import InputError
-from skyloom.models import fusion, mantis, registry
+from skyloom.models import attribution, fusion, mantis, registry
 
 SIZES = {"ps1": (5, 120, 0.25), "galex": (2, 32, 1.5), "unwise": (2, 32, 2.75)}
 OPTIONS = {"encoder": "atto", "bins": 16, "gamma": 0.3, "batches": 2, "batch_size": 8, "max_epochs": 2, "lr": 2e-3, "view": 15}
@@ -90,6 +90,45 @@ def test_the_infrared_alone_tells_the_redshift(tmp_path):
                  "--out", str(tmp_path / "p.h5")]) == 0
     with h5py.File(tmp_path / "p.h5") as found, h5py.File(tmp_path / "validation.h5") as data:
         assert np.corrcoef(found["z"][2:], data["specz_redshift"][2:])[0, 1] > 0.8
+
+
+def test_a_shuffled_band_is_not_used():
+    """The pictures of W2 belong to other objects: its mean |Shapley| stays under 5 % of the total on objects that training
+    never saw."""
+    class Small(torch.nn.Module):
+        surveys = ("galex", "unwise")
+
+        def __init__(self):
+            super().__init__()
+            self.body = torch.nn.Sequential(torch.nn.Conv2d(4, 16, 3, stride=2), torch.nn.GELU(), torch.nn.Flatten(),
+                                            torch.nn.Linear(16 * 9, 32), torch.nn.GELU(), torch.nn.Linear(32, 16))
+
+        def forward(self, images, ebv):
+            return self.body(torch.cat([images[name] for name in self.surveys], dim=1))
+
+    def pictures(n, seed):
+        generator = torch.Generator().manual_seed(seed)
+        z = 1.6 * torch.rand(n, generator=generator)
+        light = torch.exp(-((torch.arange(8.0) - 3.5) ** 2)[:, None] / 4 - (torch.arange(8.0) - 3.5) ** 2 / 4)
+        level = torch.stack([torch.ones(n), 2 - z, 3 * z, 3 * z], dim=1)  # nuv and w1, and w2 before it is shuffled, tell z
+        level[:, 3] = level[torch.randperm(n, generator=generator), 3]
+        image = level[:, :, None, None] * light + 0.1 * torch.randn(n, 4, 8, 8, generator=generator)
+        dark = 0.1 * torch.randn(n, 4, 8, 8, generator=generator)
+        return z, *({"galex": a[:, :2], "unwise": a[:, 2:]} for a in (image, dark))
+
+    training.prepare(1, 1)
+    z, image, _ = pictures(4000, 1)
+    held_z, held, dark = pictures(200, 2)
+    model = Small()
+    sets = [training.Arrays(lambda rows, p=p: {k: v[rows].numpy() for k, v in p.items()}, torch.zeros(len(t), 0),
+                            torch.from_numpy(mantis.classes(t.numpy(), 16))) for p, t in ((image, z), (held, held_z))]
+    options = {"lr": 3e-3, "batch_size": 100, "max_epochs": 15, "patience": 20, "augment": "symmetries"}
+    training.fit(model, mantis.loss, *sets, options, 1, torch.device("cpu"), "fp32", tell=lambda text: None)
+    centres = torch.tensor(mantis.centres(16)).float()
+    values = attribution.values_early(model.eval(), held, dark, torch.zeros(200, 0), centres)
+    size = np.abs(attribution.shapley(values)).mean(axis=0)  # nuv, fuv, w1, w2
+    assert size[3] / size.sum() < 0.05 < size[2] / size.sum(), size
+    assert np.corrcoef(values[-1], held_z)[0, 1] > 0.95
 
 
 def test_bad_input_is_one_sentence(files, tmp_path, capsys):

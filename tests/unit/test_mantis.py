@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.measure import ablation
-from skyloom.models import attribution, convnext, mantis, registry
+from skyloom.models import artefact, attribution, convnext, mantis, registry
 
 # published sizes with a classifier over 1000 classes on top (features x 1000 + 1000)
 PUBLISHED = {"tiny": 28_589_128, "small": 50_223_688, "base": 88_591_464, "large": 197_767_336}
@@ -69,6 +70,37 @@ def test_published_weights_fit_and_the_stem_keeps_its_sums():
         convnext.adapt(convnext.ConvNeXt("nano", 9).state_dict(), nine)
     with pytest.raises(InputError, match="is nothing"):
         convnext.adapt({}, nine)
+
+
+@pytest.mark.parametrize("size", ["atto", "tiny"])
+def test_timms_own_network_has_our_state_and_our_output(size):
+    timm = pytest.importorskip("timm", reason="timm isn't installed: pip install timm compares its ConvNeXt with ours")
+    theirs = timm.create_model(f"convnext_{size}", pretrained=False, num_classes=0).eval()
+    ours = convnext.ConvNeXt(size, 3).eval()
+    ours.load_state_dict(convnext.adapt(theirs.state_dict(), ours))
+    picture = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(picture), theirs(picture), atol=1e-4, rtol=1e-4)
+
+
+def test_training_starts_from_published_weights(tmp_path):
+    published, small = convnext.ConvNeXt("nano", 3), convnext.ConvNeXt("nano", 3)
+    for name, network in (("big", published), ("small", small)):
+        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, tmp_path / f"{name}.safetensors")
+    late = mantis.MantisLate("nano", bins=8, patches={"galex": 4, "unwise": 4})
+    used = artefact.start_from(late, str(tmp_path / "big.safetensors"), str(tmp_path / "small.safetensors"))
+    assert sorted(used) == ["big.safetensors", "small.safetensors"] and len(used["big.safetensors"]) == 64
+    block = "stages.1.blocks.0.mlp.fc1.weight"
+    assert torch.equal(late.encoders["ps1"].state_dict()[block], published.state_dict()[block])
+    assert torch.equal(late.encoders["unwise"].state_dict()[block], small.state_dict()[block])
+    assert late.encoders["galex"].stem[0].weight.shape[1] == 2
+    early = mantis.MantisEarly("nano", bins=8)
+    assert artefact.start_from(early, "", "") == {}
+    (tmp_path / "broken.safetensors").write_bytes(b"no")
+    with pytest.raises(InputError, match="broken.safetensors holds no readable weights"):
+        artefact.start_from(early, str(tmp_path / "broken.safetensors"), "")
+    with pytest.raises(InputError, match="big.safetensors: the weights do not fit: stem.0.weight is"):
+        artefact.start_from(mantis.MantisEarly("atto", bins=8), str(tmp_path / "big.safetensors"), "")
 
 
 def test_bins_are_explicit():

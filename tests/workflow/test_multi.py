@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -102,7 +104,8 @@ def test_dust_says_which_map_it_is(multi):
 
 def test_every_module_a_verb_imported_is_in_its_fingerprint(multi):
     check_fingerprints(multi.parents[1], {"query-survey", "compile-redshifts", "plan", "plan-shards", "download-cutouts",
-                                          "download-map", "measure-dust", "assign-splits", "pack-multi", "train", "predict",
+                                          "download-map", "measure-dust", "measure-photometry", "assign-splits", "pack-multi",
+                                          "train", "predict", "attribute", "summarize-attribution", "degrade", "rank-sweep",
                                           "build-catalog", "evaluate", "report"})
 
 
@@ -133,6 +136,107 @@ def test_catalog_and_ledger_of_the_compilation(multi):
     with h5py.File(multi / "models" / "mantis_late" / "seed1" / "predictions.h5") as handle:
         assert handle["pz"].shape == (len(catalog), 20) and handle["pz"][:].sum(axis=1) == pytest.approx(1, abs=1e-5)
     assert (multi / "report.html").exists()
+
+
+def test_the_catalog_sums_up_pz_and_qp_finds_its_rows(multi):
+    catalog = store.read_parquet(multi / "catalog" / "photoz_catalog.parquet")
+    for model in ("mantis_late", "mantis_optical"):
+        assert {f"z_{model}_{name}" for name in ("mean", "mode", "median", "l68", "u68", "l95", "u95")} <= set(catalog)
+        known = catalog[catalog[f"z_{model}"].notna()]
+        low, high = known[f"z_{model}_l95"], known[f"z_{model}_u95"]
+        assert (low <= known[f"z_{model}_l68"]).all() and (known[f"z_{model}_u68"] <= high).all() and (low < high).all()
+        with h5py.File(multi / "catalog" / f"pz_{model}.hdf5") as handle:  # qp's layout for histograms
+            assert handle["meta/pdf_name"][:].tolist() == [b"hist"] and handle["meta/bins"].shape == (1, 21)
+            assert np.array_equal(handle["ancil/object_id"][:], catalog["object_id"])
+            mass = handle["data/pdfs"][:] * np.diff(handle["meta/bins"][0])
+        assert np.isfinite(mass).all(axis=1).tolist() == catalog[f"z_{model}"].notna().tolist()
+        centres = 0.04 + 0.08 * np.arange(20)
+        assert (mass @ centres)[known.index] == pytest.approx(known[f"z_{model}_mean"].to_numpy(), abs=1e-6)
+
+
+def test_qp_reads_the_pz_file(multi):
+    qp = pytest.importorskip("qp", reason="qp isn't installed: pip install qp-prob reads the p(z) files back")
+    ensemble = qp.read(str(multi / "catalog" / "pz_mantis_late.hdf5"))
+    catalog = store.read_parquet(multi / "catalog" / "photoz_catalog.parquet")
+    assert ensemble.npdf == len(catalog)
+    assert np.ravel(ensemble.mean()) == pytest.approx(catalog["z_mantis_late"].to_numpy(), abs=1e-3)
+
+
+def test_photometry_finds_the_catalogs_magnitudes(multi):
+    """Against the redshift survey's own i where it says one: the sky's truth, through three surveys."""
+    columns = [store.columns(path) for path in splits(multi).values()]
+    g, r, seen = (np.concatenate([c[f"ps1_{name}"] for c in columns]) for name in ("g_mag", "r_mag", "r_detected"))
+    hsc = np.concatenate([c["hsc_r_mag"] for c in columns])
+    bright = (seen == 1) & (r < 21)
+    assert bright.sum() >= 5 and np.median(np.abs(r - hsc)[bright]) < 0.15
+    assert np.nanmedian((g - r)[bright]) > 0.2 and set(np.unique(seen[np.isfinite(seen)])) <= {0.0, 1.0}
+
+
+def test_tables_of_the_evaluation(multi):
+    folder = multi / "evaluation"
+    metrics, ablations, subsets, paired = (pandas.read_csv(folder / f"{name}.csv") for name in
+                                           ("metrics", "ablations", "subsets", "paired"))
+    assert ablations["model"].tolist() == ["mantis_optical", "mantis_late"]
+    assert ablations["fusion"].tolist() == ["Neither", "Late"]
+    one = metrics[(metrics["model"] == "mantis_late") & (metrics["seed"] == "all") & metrics["subset"].isna()]
+    nmad = one[(one["metric"] == "nmad") & (one["convention"] == "1.4826mad(1+z)|mean") & one["z_min"].isna()]["value"].item()
+    assert ablations["nmad_e2"].iloc[1] == pytest.approx(100 * nmad)
+    assert {"mean", "mode", "median"} <= {c.rsplit("|")[-1] for c in one["convention"]} and "cde_loss" in set(one["metric"])
+    assert set(subsets["sample"]) == {"ps1_detected", "wise"} and (subsets["n"] <= ablations["n"].max()).all()
+    assert (paired["model_a"] < paired["model_b"]).all() and (paired["lo95"] <= paired["hi95"]).all()
+    sweep = pandas.read_csv(folder / "sweep.csv")
+    assert sorted(sweep["lr"]) == [1e-3, 3e-3] and sweep["nmad 1.4826mad(1+z)"].is_monotonic_increasing
+    hidden = pandas.read_csv(multi / "models" / "mantis_late" / "seed1" / "degradation.csv")
+    assert len(set(hidden["seen"])) == 7
+    whole = hidden[(hidden["seen"] == "galex+ps1+unwise") & (hidden["convention"] == "1.4826mad(1+z)|mean")]["value"].item()
+    assert whole == pytest.approx(nmad, rel=1e-6)  # nothing hidden: the catalog's own numbers
+
+
+def test_shapley_values_add_up_to_what_the_light_changes(multi):
+    for model, bands in (("mantis_late", 9), ("mantis_optical", 5)):
+        table = store.read_parquet(multi / "models" / model / "attribution.parquet")
+        catalog = store.read_parquet(multi / "catalog" / "photoz_catalog.parquet").set_index("object_id")
+        assert len(table) == 4 * bands and (table["z_phot"].to_numpy() == pytest.approx(
+            catalog.loc[table["object_id"], f"z_{model}"].to_numpy(), abs=1e-5))
+        share = table.groupby("object_id")["mm_shap"].sum()
+        assert share.to_numpy() == pytest.approx(1) and table["shapley"].abs().max() > 0
+    mean = pandas.read_csv(multi / "evaluation" / "attribution.csv")
+    assert mean.groupby(["model", "survey", "band"])["n"].sum().eq(4).all()
+    assert (multi / "evaluation" / "attribution.png").exists()
+
+
+def forced(multi, tmp_path, *words, model="mantis_late"):
+    from tests.conftest import environment
+
+    out = tmp_path / "forced.parquet"
+    done = subprocess.run([sys.executable, "-m", "skyloom", "forced-photoz", "--model", str(multi / "models" / model / "seed1"),
+                           *map(str, words), "--cache", str(tmp_path / "cache"), "--out", str(out)], text=True, check=False,
+                          env=environment() | {"PYTHONPATH": str(multi.parents[1] / "src")}, capture_output=True, timeout=200)
+    return done, store.read_parquet(out) if done.returncode == 0 else None
+
+
+def test_forced_photoz_equals_the_runs_own_value(multi, tmp_path):
+    catalog = store.read_parquet(multi / "catalog" / "photoz_catalog.parquet")
+    same = catalog[(catalog[["status_ps1", "status_galex", "status_unwise"]] == "ok").all(axis=1)].iloc[:3]
+    same[["object_id", "ra", "dec"]].to_csv(tmp_path / "positions.csv", index=False)
+    done, table = forced(multi, tmp_path, "--table", tmp_path / "positions.csv")
+    assert done.returncode == 0, done.stderr
+    assert table["object_id"].tolist() == same["object_id"].tolist()
+    for name in [name for name in catalog if name.startswith("z_mantis_late")]:
+        if not name.endswith("_std"):
+            assert table[name].to_numpy() == pytest.approx(same[name].to_numpy(), abs=1e-6), name
+    assert (table[["status_ps1", "status_galex", "status_unwise"]] == "ok").all(axis=None)
+
+
+def test_forced_photoz_where_nobody_looked_and_with_bad_positions(multi, tmp_path):
+    done, table = forced(multi, tmp_path, "--ra", 40, "--dec", -70, model="mantis_optical")
+    assert done.returncode == 0 and "1 of 1 positions were seen by no survey of the model" in done.stderr
+    assert np.isnan(table["z_mantis_optical"]).all() and table["status_ps1"].tolist() == ["no_coverage"]
+    assert (table["flags"] & (1 << 7)).all() and (table["flags"] & (1 << 17)).all()
+    for words, said in ((("--ra", 10, "--dec", 95), "got row 0: ra 10.0, dec 95.0"), (("--ra", 10), "needs both --ra and --dec"),
+                        ((), "needs either --ra and --dec or --table")):
+        done, _ = forced(multi, tmp_path, *words)
+        assert done.returncode == 2 and done.stderr.startswith("skyloom: ") and said in done.stderr
 
 
 def test_nothing_leaks(multi):

@@ -22,7 +22,9 @@ class Target:
     @property
     def ellipse(self) -> list:
         """x, y, a, b, theta as sep's functions take them."""
-        return [[self.row[name]] for name in ("x", "y", "a", "b", "theta")]
+        x, y, a, b, theta = (float(self.row[name]) for name in ("x", "y", "a", "b", "theta"))
+        # sep gives theta as float32, whose pi / 2 is larger than the one that its own apertures allow
+        return [[x], [y], [a], [min(b, a)], [np.clip(theta, -np.pi / 2, np.pi / 2)]]
 
 
 def find(image: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, Target | None]:
