@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-COMMANDS = {"archives": "python benchmarks/archives.py 2",
+COMMANDS = {"archives": "python benchmarks/archives.py 2", "attribution": "python benchmarks/attribution.py",
             "client": "python benchmarks/client.py 10", "morphology": "python benchmarks/morphology.py",
             "workflow": "python benchmarks/workflow.py galaxiesml (in the folder of that finished run)",
             "training": "python -m skyloom bench --model galaxiesml_cnn --size 64 --objects 1024"}

@@ -61,11 +61,29 @@ def surveys() -> str:
     return "\n".join(lines) + "\n"
 
 
+def extra(folder: Path):
+    """(title, file) of the tables that a run has besides its metrics."""
+    found = [("Fusion models by the surveys that they see (layout of Mantis Shrimp's table 4)", "evaluation/ablations.csv"),
+             ("Named subsets (layout of its table 5)", "evaluation/subsets.csv"),
+             ("Differences between models on the same objects, intervals over objects and seeds", "evaluation/paired.csv"),
+             ("Grid of options on validation (its table 3)", "evaluation/sweep.csv")]
+    for title, name in found:
+        if (folder / name).exists():
+            yield title, folder / name
+
+
+def markdown(table) -> str:
+    """A DataFrame as a table, numbers with four digits."""
+    cells = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row] for row in table.itertuples(index=False)]
+    head = [f"| {' | '.join(table.columns)} |", "|---" * len(table.columns) + "|"]
+    return "\n".join(head + [f"| {' | '.join(row)} |" for row in cells])
+
+
 def results(folder: Path) -> str:
     """Page of one run: metrics with intervals, ledger, figures copied beside it."""
     name = folder.name
     metrics = pandas.read_csv(folder / "evaluation" / "metrics.csv")
-    overall = metrics[metrics["z_min"].isna()]
+    overall = metrics[metrics["z_min"].isna() & metrics["subset"].isna()]
     lines = [f"# Results of run {name}", "", f"Written by `python docs/make_tables.py {folder}` from its `metrics.csv`."]
     report = (folder / "report.html").read_text()
     lines += ["", NOTES["embedded"] if "embedded sky" in report else "Real or published data, see docs/real_data.md.", ""]
@@ -81,6 +99,10 @@ def results(folder: Path) -> str:
     lines += ["", "Intervals: 68 %, bootstrap over testing objects.", ""]
     lines += ["| sample | step | rows in | rows out |", "|---|---|---|---|"]
     lines += [f"| {r.sample} | {r.step} | {r.rows_in} | {r.rows_out} |" for r in ledger.itertuples()]
+    for title, path in extra(folder):
+        table = pandas.read_csv(path)
+        if len(table):
+            lines += ["", f"## {title}", "", markdown(table)]
     for figure in sorted((folder / "evaluation").glob("*.png")):
         shutil.copy(figure, DOCS / f"{name}_{figure.name}")
         lines += ["", f"![{figure.stem}]({name}_{figure.name})"]
