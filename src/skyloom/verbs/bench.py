@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from skyloom import store, training
-from skyloom.dataset import read
-from skyloom.models import galaxiesml, registry, scaling
+from skyloom.dataset import multi, read
+from skyloom.models import fusion, galaxiesml, mantis, registry, scaling
 from skyloom.verbs import train as train_verb
 
 BANDS = ("g", "r", "i", "z", "y")
+STAMPS = {"galex": (2, 32, 1.5), "ps1": (5, 170, 0.25), "unwise": (2, 32, 2.75)}
 
 
 def arguments(parser) -> None:
     parser.add_argument("--model", default="galaxiesml_cnn")
     parser.add_argument("--size", type=int, choices=(64, 127), default=64)
+    parser.add_argument("--encoder", default="large", help="of mantis_*")
     parser.add_argument("--objects", type=int, default=2048)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=2)
@@ -34,28 +37,74 @@ def run(args) -> None:
     training.prepare(1, args.threads)
     device = training.choose_device(args.device)
     precision = training.choose_precision(args.precision, device)
-    options = registry.options(args.model, {"size": args.size, "batch_size": args.batch_size, "max_epochs": args.epochs})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "synthetic.hdf5"
-        synthetic(path, args.objects, args.size)
-        names = read.magnitude_columns(path)
-        split = read.Split(path, [*names, "specz_redshift"], options["uses_image"])
-        table = scaling.fit_table({n: split.columns[n] for n in names}, "default", options["uses_image"])
-        image = scaling.fit_image(split.ivar_sample(), "default") if options["uses_image"] else None
-        card = {"inputs": names, "table": table, "image": image}
-        data = train_verb.arrays(split, np.arange(split.n), card)
-        model = registry.build(args.model, scaling.inputs(card["table"]), len(BANDS), args.size)
-        few = train_verb.arrays(split, np.arange(min(split.n, args.batch_size)), card)
-        training.fit(model, galaxiesml.loss, few, few, {**options, "max_epochs": 1}, 1, device, precision, tell=lambda text: None)
+        if registry.family(args.model):
+            about, loss = {"encoder": args.encoder}, mantis.loss
+            given = {"encoder": args.encoder, "batch_size": args.batch_size, "max_epochs": args.epochs}
+            options = registry.options(args.model, {**given, "batches": max(1, args.objects // args.batch_size)})
+            model, data, few = _fusion(args, options, path)
+        else:
+            about, loss = {"size": args.size}, galaxiesml.loss
+            options = registry.options(args.model, {"size": args.size, "batch_size": args.batch_size, "max_epochs": args.epochs})
+            model, data, few = _single(args, options, path)
+        quiet = {"tell": lambda text: None}
+        training.fit(model, loss, few, few, {**options, "max_epochs": 1, "batches": 1}, 1, device, precision, **quiet)
         started = time.perf_counter()
-        training.fit(model, galaxiesml.loss, data, few, options, 1, device, precision, tell=lambda text: None)
-        trained = args.epochs * split.n / (time.perf_counter() - started)
+        training.fit(model, loss, data, few, options, 1, device, precision, **quiet)
+        trained = args.epochs * len(data.z) / (time.perf_counter() - started)
+        held = replace(data, images=few.images) if data.sizes else data  # evaluation turns nothing
         started = time.perf_counter()
-        training.evaluate(model, galaxiesml.loss, data, args.batch_size, device, precision)
-        inferred = split.n / (time.perf_counter() - started)
+        training.evaluate(model, loss, held, args.batch_size, device, precision)
+        inferred = len(data.z) / (time.perf_counter() - started)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {args.threads} threads"
-    print(json.dumps({"model": args.model, "size": args.size, "device": name, "precision": precision, "torch": torch.__version__,
-                      "train_images_per_s": round(trained, 1), "inference_images_per_s": round(inferred, 1)}))
+    print(json.dumps({"model": args.model, **about, "batch_size": args.batch_size, "device": name, "precision": precision,
+                      "torch": torch.__version__, "train_images_per_s": round(trained, 1),
+                      "inference_images_per_s": round(inferred, 1)}))
+
+
+def _single(args, options, path):
+    """(model, arrays of all rows, arrays of one batch) of a network of one survey."""
+    synthetic(path, args.objects, args.size)
+    names = read.magnitude_columns(path)
+    split = read.Split(path, [*names, "specz_redshift"], options["uses_image"])
+    table = scaling.fit_table({n: split.columns[n] for n in names}, "default", options["uses_image"])
+    image = scaling.fit_image(split.ivar_sample(), "default") if options["uses_image"] else None
+    card = {"inputs": names, "table": table, "image": image}
+    model = registry.build(args.model, scaling.inputs(card["table"]), len(BANDS), args.size)
+    return model, *(train_verb.arrays(split, np.arange(n), card) for n in (split.n, min(split.n, args.batch_size)))
+
+
+def _fusion(args, options, path):
+    """The same of a fusion network at its view, with room to turn for training."""
+    early = registry.family(args.model) != "mantis_late"
+    synthetic_multi(path, args.objects)
+    split = multi.MultiSplit(path, options["surveys"], ["specz_redshift"])
+    frames = split.frames(options, early)
+    card = {"image": fusion.fit(split.ivar_sample(), "default"), "frames": frames,
+            "bin_edges": mantis.edges(options["bins"]).tolist()}
+    room = split.frames(options, early, options["augment"] == "rotations")
+    model = registry.build_from(args.model, options, len(split.ebv_names))
+    data = train_verb.fusion_arrays(split, np.arange(split.n), card, room)
+    few = train_verb.fusion_arrays(split, np.arange(split.n), card, frames)
+    keep = slice(0, min(split.n, args.batch_size))
+    return model, data, replace(few, table=few.table[keep], z=few.z[keep])
+
+
+def synthetic_multi(path, n: int) -> None:
+    """A multi-survey split of noise at the paper's stamp sizes."""
+    rng = np.random.default_rng(1)
+    with store.writing(path, {"surveys": ",".join(STAMPS)}) as handle:
+        for name, (bands, size, scale) in STAMPS.items():
+            group = handle.create_group(name)
+            group.attrs["bands"], group.attrs["pixel_scale"] = ",".join("abcde"[:bands]), scale
+            group.attrs["status_names"] = "ok,no_coverage,masked,too_small,failed"
+            group["image"] = rng.standard_normal((n, bands, size, size), np.float32)
+            group["ivar"] = np.ones((n, bands, size, size), np.float32)
+            group["status"] = np.zeros((n, bands), np.uint8)
+        for name, values in (("object_id", np.arange(n)), ("specz_redshift", rng.uniform(0, 1.6, n)), ("ebv_csfd", np.zeros(n)),
+                             ("ebv_planck2013", np.zeros(n)), ("split", ["training"] * n), ("subset", [""] * n)):
+            store.put(handle, name, values)
 
 
 def synthetic(path, n: int, size: int, seed: int = 0) -> None:
