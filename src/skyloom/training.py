@@ -89,10 +89,11 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
 
 def _optimiser(model, options):
     """(optimiser, learning-rate schedule or None)."""
+    given = {"lr": options["lr"], "weight_decay": options.get("weight_decay", 0.0)}
     if options.get("optimiser", "adam") == "adam":
-        optimiser = torch.optim.Adam(model.parameters(), lr=options["lr"], weight_decay=options.get("weight_decay", 0.0), fused=True)
+        optimiser = torch.optim.Adam(model.parameters(), **given, fused=True)
     else:
-        optimiser = torch.optim.NAdam(model.parameters(), lr=options["lr"], weight_decay=options["weight_decay"], foreach=True)
+        optimiser = torch.optim.NAdam(model.parameters(), **given, foreach=True)
     if not options.get("plateau"):
         return optimiser, None
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=options["plateau"], min_lr=1e-6)

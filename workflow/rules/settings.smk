@@ -68,6 +68,16 @@ def acquired():
     }
 
 
+def training_memory(wildcards):
+    """MB of a training: weights, gradients, the optimiser's state and the best weights of the large encoders."""
+    options = {**config["models"], **SWEEP}[wildcards.model]
+    large = wildcards.model in {**dict.fromkeys(FUSIONS), **SWEEP} and options.get("encoder", "large") in (
+        "base",
+        "large",
+    )
+    return 20000 if large else 4000
+
+
 def pretrained(wildcards):
     """Files of published weights that a model starts from."""
     options = {**config["models"], **SWEEP}[wildcards.model]

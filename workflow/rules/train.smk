@@ -16,7 +16,7 @@ rule train:
         "../../envs/train.yaml"
     threads: config["train"]["threads"]
     resources:
-        mem_mb=4000,
+        mem_mb=training_memory,
         gpu=1,
     params:
         settings=model_settings,
