@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import time
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ def prepare(seed: int, threads: int) -> None:
 
 
 def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, device, precision: str,
-        load=lambda: None, save=lambda state: None, tell=print):
+        load=lambda: None, save=lambda state: None, tell=lambda text: print(text, file=sys.stderr, flush=True)):
     """Train `model` in place; return (history rows, epoch of the best weights), the model left with its best weights.
 
     options: lr, batch_size, max_epochs, patience, augment (`rotations` by any angle, other true values: a batch under
