@@ -2,7 +2,7 @@
 
     python docs/make_physics.py results/mantis_shrimp_10k mantis_late   # docs/physics_{run}.{csv,png}
 
-Truth: the sky's own templates (type 0 to 3, E(B-V) 0.1), scaled to the r magnitude of each testing object; Fisher information
+Truth: the sky's own templates (type 0 to 3, E(B-V) 0.1), scaled to the i magnitude of each testing object; Fisher information
 on (z, magnitude, type, dust) from every band's flux with the errors measured in the run and 0.05 mag of SED scatter; priors of
 1 mag on the magnitude, 1 on the type, 0.1 on the dust. A band's worth is the share of the information on z (1 / sigma_z^2,
 the others marginalised) that is lost without it.
@@ -32,13 +32,13 @@ def magnitudes(z, kind, dust):
     return np.concatenate([seds.magnitudes(kind, dust, z, survey)[:, :-1] for survey in SURVEYS], axis=1)
 
 
-def information(z, r, errors, bands) -> np.ndarray:
-    """(n, 10) information on z with all bands, then without each one; z, r (n,), errors (9,) in nJy."""
+def information(z, i, errors, bands) -> np.ndarray:
+    """(n, 10) information on z with all bands, then without each one; z, i (n,), errors (9,) in nJy."""
     out = np.zeros((len(z), len(bands) + 1))
     for kind in (0.0, 1.0, 2.0, 3.0):
         types, dust = np.full(len(z), kind + 1e-3), np.full(len(z), 0.1)
         base = magnitudes(z, types, dust)
-        shift = r - base[:, bands.index(("ps1", "r"))]
+        shift = i - base[:, bands.index(("ps1", "i"))]
         flux = 10 ** (-0.4 * (base + shift[:, None] - 31.4))
         slope = np.stack([(magnitudes(z + STEPS[0], types, dust) - base) / STEPS[0], np.ones_like(base),
                           (magnitudes(z, types + STEPS[2], dust) - base) / STEPS[2],
@@ -57,9 +57,9 @@ def main(folder: Path, model: str) -> None:
     shapley = pandas.read_csv(folder / "evaluation" / "attribution.csv").query("model == @model")
     bands = list(dict.fromkeys(zip(shapley["survey"], shapley["band"], strict=True)))
     errors = np.array([np.nanmedian(columns[f"{survey}_{band}_flux_err"]) for survey, band in bands])
-    good = (columns["ps1_r_detected"] == 1) & np.isfinite(columns["ps1_r_mag"]) & (columns["specz_redshift"] < 1.59)
-    z, r = columns["specz_redshift"][good], columns["ps1_r_mag"][good]
-    info = information(z, r, errors, bands)
+    good = (columns["ps1_i_detected"] == 1) & np.isfinite(columns["ps1_i_mag"]) & (columns["specz_redshift"] < 1.59)
+    z, i = columns["specz_redshift"][good], columns["ps1_i_mag"][good]
+    info = information(z, i, errors, bands)
     lost = 1 - info[:, 1:] / info[:, :1]
     rows = []
     for (low, high), part in shapley.groupby(["z_min", "z_max"]):

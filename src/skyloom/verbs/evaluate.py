@@ -8,7 +8,7 @@ import numpy as np
 
 from skyloom import store
 from skyloom.errors import InputError
-from skyloom.pz import comparison, histogram, metrics
+from skyloom.pz import comparison, histogram, metrics, scores
 from skyloom.release import figures, tables
 from skyloom.sample import subsets
 from skyloom.verbs import common
@@ -112,8 +112,8 @@ def _rows(block, zs, parts, settings) -> list[tuple]:
             found = metrics.point_metrics(zp[chosen], zs[chosen], settings["bootstrap"], settings["seed"])
             out += [(subset, "", "", metric, f"{convention}|{name}", *rest) for metric, convention, *rest in found]
         if "pz" in block:
-            terms = histogram.cde_terms(block["pz"][chosen], block["edges"], zs[chosen])
-            out.append((subset, "", "", *comparison.CDE, *metrics.mean_of(terms, settings["bootstrap"], settings["seed"])))
+            found = scores.pz_metrics(block["pz"][chosen], block["edges"], zs[chosen], settings["bootstrap"], settings["seed"])
+            out += [(subset, "", "", *row) for row in found]
     inside = metrics.binned(block["z"], zs, settings["bin_width"], settings["z_max"], min(settings["bootstrap"], 200),
                             settings["seed"])
     return out + [("", low, high, name, f"{convention}|mean", *rest) for low, high, name, convention, *rest in inside]

@@ -1,0 +1,119 @@
+"""How well p(z) histograms fit the truth: probability integral transform, proper scores, coverage.
+
+pz (n, bins), edges (bins + 1,), z (n,) true redshifts, as in `histogram`. Mass that a row lacks to 1 lies above the last edge;
+a truth outside the edges counts as what it is: PIT 0 or the row's mass, density 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skyloom.pz import histogram
+
+FLOOR = 1e-3  # least density in the logarithmic score: a single impossible truth doesn't decide a table
+TAIL = 1e-4  # PIT beyond which an object is an outlier of its own p(z) (Schmidt et al. 2020)
+
+
+def pit(pz, edges, z) -> np.ndarray:
+    """(n,) probability below the truth (Dawid 1984), linear inside a bin."""
+    edges, z = np.asarray(edges, float), np.asarray(z, float)
+    below = np.concatenate([np.zeros((len(z), 1)), np.cumsum(np.asarray(pz, float), axis=1)], axis=1)
+    k = np.clip(np.searchsorted(edges, z, side="right") - 1, 0, len(edges) - 2)
+    rows, share = np.arange(len(z)), np.clip((z - edges[k]) / np.diff(edges)[k], 0, 1)
+    return np.clip(below[rows, k] + share * (below[rows, k + 1] - below[rows, k]), 0, 1)
+
+
+def ks(u) -> np.ndarray:
+    """Kolmogorov-Smirnov distance of PIT values (..., n) from the uniform distribution."""
+    u, n = np.sort(u, axis=-1), np.shape(u)[-1]
+    ranks = np.arange(1, n + 1) / n
+    return np.maximum((ranks - u).max(axis=-1), (u - ranks + 1 / n).max(axis=-1))
+
+
+def cvm(u) -> np.ndarray:
+    """Cramer-von Mises statistic W^2 of PIT values (..., n)."""
+    u, n = np.sort(u, axis=-1), np.shape(u)[-1]
+    return 1 / (12 * n) + (((2 * np.arange(1, n + 1) - 1) / (2 * n) - u) ** 2).sum(axis=-1)
+
+
+def ad(u) -> np.ndarray:
+    """Anderson-Darling statistic A^2 (1952) of PIT values (..., n), which are kept inside (TAIL, 1 - TAIL): at 0 or 1 it is
+    infinite."""
+    u, n = np.clip(np.sort(u, axis=-1), TAIL, 1 - TAIL), np.shape(u)[-1]
+    return -n - ((2 * np.arange(1, n + 1) - 1) / n * (np.log(u) + np.log1p(-u[..., ::-1]))).sum(axis=-1)
+
+
+def crps_terms(pz, edges, z) -> np.ndarray:
+    """(n,) continuous ranked probability scores in z (Gneiting & Raftery 2007): integral over the bins of (F - [z_true < z])^2,
+    exact for histograms; a truth outside adds its distance to the bins."""
+    edges, z = np.asarray(edges, float), np.asarray(z, float)
+    low, high = edges[:-1], edges[1:]
+    below = np.concatenate([np.zeros((len(z), 1)), np.cumsum(np.asarray(pz, float), axis=1)], axis=1)
+    slope = (below[:, 1:] - below[:, :-1]) / (high - low)
+    cut = np.clip(z[:, None], low, high)  # F counts below the truth, 1 - F above it
+    at = below[:, :-1] + slope * (cut - low)
+    left = (cut - low) * (below[:, :-1] ** 2 + below[:, :-1] * at + at**2) / 3
+    p, q = 1 - at, 1 - below[:, 1:]
+    right = (high - cut) * (p**2 + p * q + q**2) / 3
+    far = np.clip(z - edges[-1], 0, None) + np.clip(edges[0] - z, 0, None)
+    return (left + right).sum(axis=1) + far
+
+
+def log_terms(pz, edges, z) -> np.ndarray:
+    """(n,) minus the logarithm of the density at the truth, densities below FLOOR taken as FLOOR."""
+    return -np.log(np.maximum(histogram.density_at(pz, edges, z), FLOOR))
+
+
+def brier_terms(pz, edges, z) -> np.ndarray:
+    """(n,) Brier scores over the bins (1950), between 0 and 2: sum of (p_k - [k is the truth's])^2; a truth
+    outside is in a bin of its own, to which nothing was given."""
+    at = histogram.density_at(np.asarray(pz, float) * np.diff(edges), edges, z)
+    return (np.asarray(pz, float) ** 2).sum(axis=1) - 2 * at + 1
+
+
+def coverage_terms(level: float):
+    """Function (pz, edges, z) -> (n,): 1 where the central interval of `level` holds the truth."""
+    def terms(pz, edges, z):
+        u = pit(pz, edges, z)
+        return np.where(np.isfinite(u), np.abs(u - 0.5) <= level / 2, np.nan).astype(float)
+
+    return terms
+
+
+def outlier_terms(pz, edges, z) -> np.ndarray:
+    """(n,) 1 where the PIT is below TAIL or above 1 - TAIL."""
+    u = pit(pz, edges, z)
+    return np.where(np.isfinite(u), (u < TAIL) | (u > 1 - TAIL), np.nan).astype(float)
+
+
+# (metric, convention): means of terms an object; statistics of all PIT values together
+TERMS = {("cde_loss", "histogram"): histogram.cde_terms, ("crps", "z"): crps_terms, ("log_score", f"floor={FLOOR}"): log_terms,
+         ("brier", "bins"): brier_terms, ("coverage", "0.68"): coverage_terms(0.68), ("coverage", "0.90"): coverage_terms(0.90),
+         ("coverage", "0.95"): coverage_terms(0.95), ("pit_outlier_rate", str(TAIL)): outlier_terms}
+SHAPES = {("pit_ks", "D"): ks, ("pit_cvm", "W2"): cvm, ("pit_ad", f"A2,clip={TAIL}"): ad}
+
+
+def pz_metrics(pz, edges, z, bootstrap: int = 1000, seed: int = 0) -> list[tuple]:
+    """(metric, convention, value, lo68, hi68, n) of every score; rows with NaN in p(z) or z don't count. Intervals as in
+    `metrics.point_metrics`, of the PIT statistics from at most 200 resamples."""
+    pz, z = np.asarray(pz, float), np.asarray(z, float)
+    good = np.isfinite(pz).all(axis=1) & np.isfinite(z)
+    pz, z, n = pz[good], z[good], int(good.sum())
+    rng = np.random.default_rng(seed)
+    out = []
+    for name, function in TERMS.items():
+        out.append((*name, *_interval(function(pz, edges, z), lambda x: x.mean(axis=-1), n, bootstrap, rng), n))
+    u = pit(pz, edges, z)
+    for name, function in SHAPES.items():
+        out.append((*name, *_interval(u, function, n, min(bootstrap, 200), rng), n))
+    return out
+
+
+def _interval(values, function, n, bootstrap, rng) -> tuple[float, float, float]:
+    if not n:
+        return np.nan, np.nan, np.nan
+    draws, block = [], max(1, 2_000_000 // n)
+    for first in range(0, bootstrap, block):
+        draws.append(function(values[rng.integers(0, n, (min(block, bootstrap - first), n))]))
+    lo, hi = np.percentile(np.concatenate(draws), (16, 84)) if bootstrap else (np.nan, np.nan)
+    return float(function(values)), float(lo), float(hi)
