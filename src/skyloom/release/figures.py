@@ -8,6 +8,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import LogNorm
 
 NOTE = "embedded sky: shows the software at work, not a survey's performance"
 
@@ -42,7 +43,7 @@ def regions(z_phot, z_spec, low, high, model: str, path, shown: int = 60) -> Non
     top = max(0.5, float(np.percentile(z_spec, 99.8)) * 1.05) if len(z_spec) else 1.0
     line = np.array([0, top])
     if len(z_spec):
-        image = axes.hexbin(z_spec, z_phot, gridsize=45, extent=(0, top, 0, top), mincnt=1, bins="log", cmap="Greys")
+        image = axes.hexbin(z_spec, z_phot, gridsize=45, extent=(0, top, 0, top), mincnt=1, cmap="Greys", norm=LogNorm(vmin=0.3))
         figure.colorbar(image, ax=axes, label="objects")
         chosen = np.random.default_rng(0).permutation(len(z_spec))[:shown]
         sizes = np.clip(np.stack([z_phot - low, high - z_phot])[:, chosen], 0, None)
@@ -76,7 +77,7 @@ def attribution(frame, path) -> None:
         axes[line, 0].axhline(0, color="0.7", lw=0.8)
         axes[line, 0].set(ylabel=f"{model}\nmean Shapley value / z")
         axes[line, 1].set(ylabel="mean MM-SHAP")
-    axes[0, 1].legend(fontsize=7, ncols=2)
+    axes[0, 1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
     for axis in axes[-1]:
         axis.set_xlabel("$z_{spec}$")
     _save(figure, path)
