@@ -165,6 +165,6 @@ def losses(histories: dict[str, np.ndarray], path) -> None:
     for k, (name, rows) in enumerate(histories.items()):
         axes.plot(rows[:, 0], rows[:, 1], f"C{k}-", lw=1, label=f"{name} training")
         axes.plot(rows[:, 0], rows[:, 2], f"C{k}--", lw=1, label=f"{name} select")
-    axes.set(xlabel="epoch", ylabel="loss, eq. (1)", yscale="log")
+    axes.set(xlabel="epoch", ylabel="loss", yscale="log")
     axes.legend(fontsize=7)
     _save(figure, path)

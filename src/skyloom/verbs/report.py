@@ -116,9 +116,7 @@ TITLES = {"ablations": "Fusion models by the surveys they see (Mantis Shrimp's T
 def _evaluation(args):
     import pandas
 
-    frame = pandas.read_csv(args.metrics)
-    overall = frame[frame["z_min"].isna() & frame["subset"].isna()].drop(columns=["z_min", "z_max", "subset", "split"])
-    text = report.table(overall)
+    text = report.table(_wide(pandas.read_csv(args.metrics))) + "<p>Every seed, bin and subset, with intervals: metrics.csv.</p>"
     for path in map(Path, args.figures):
         model = path.stem.removeprefix("z_")
         text += report.figure(path, CAPTIONS.get(model, f"{model}: photo-z against spec-z"))
@@ -128,6 +126,18 @@ def _evaluation(args):
         if len(table):
             sections.append((TITLES[path.stem], report.table(table)))
     return sections
+
+
+def _wide(frame):
+    """Overall metrics: a row a metric, a column a model and kind of seed; the mean's point metrics and the scores of p(z)."""
+    shown = frame[frame["z_min"].isna() & frame["subset"].isna() & frame["seed"].isin(["all", "ensemble"])]
+    shown = shown[~shown["convention"].str.endswith(("|mode", "|median"))]
+    several = frame["seed"].nunique() > 3  # with one seed its mean and its ensemble are the seed itself
+    shown = shown if several else shown[shown["seed"] == "all"]
+    name = shown["model"] + (" " + shown["seed"] if several else "")
+    value = shown["value"].map("{:.4g}".format) + " ± " + ((shown["hi68"] - shown["lo68"]) / 2).map("{:.2g}".format)
+    wide = shown.assign(name=name, text=value).pivot_table("text", ["metric", "convention"], "name", "first", sort=False)
+    return wide.reset_index().fillna("n/a")
 
 
 CAPTIONS = {"binned": "Metrics in redshift bins", "attribution": "What each band does to the redshift: a positive Shapley value "
