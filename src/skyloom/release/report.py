@@ -8,7 +8,8 @@ from pathlib import Path
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid #ddd}
-table{border-collapse:collapse;font-size:13px;margin:.6rem 0;display:block;overflow-x:auto}td,th{padding:.15rem .6rem;border-bottom:1px solid #eee;
+table{border-collapse:collapse;font-size:13px;margin:.6rem 0;display:block;
+overflow-x:auto}td,th{padding:.15rem .6rem;border-bottom:1px solid #eee;
 text-align:right}th{background:#f6f6f6}td:first-child,th:first-child{text-align:left}img{max-width:100%}
 .note{background:#fff6e0;border-left:4px solid #e0a000;padding:.5rem 1rem}figcaption{font-size:13px;color:#555}"""
 
