@@ -200,3 +200,14 @@ def test_without_a_detection_a_static_aperture_is_filled():
     assert not detected and np.array_equal(mask, np.hypot(x, y) <= 4.0)
     everything = np.ones((120, 120), bool)
     assert np.array_equal(ablation.remove(image, everything, 4.0, np.random.default_rng(1)), image)
+
+
+def test_a_fresh_encoder_tells_bright_from_faint():
+    """The stem's bias does it: without one, the norm behind the stem makes all multiples of an image equal."""
+    torch.manual_seed(0)
+    encoder, image = convnext.ConvNeXt("atto", 2, patch=1, gamma=0.1).eval(), torch.rand(1, 2, 12, 12)
+    with torch.no_grad():
+        fresh = (encoder(3 * image) - encoder(image)).abs().mean()
+        encoder.stem[0].bias.zero_()
+        forgetful = (encoder(3 * image) - encoder(image)).abs().mean()
+    assert fresh > 0.02 > 0.002 > forgetful

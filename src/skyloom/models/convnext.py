@@ -87,6 +87,8 @@ class ConvNeXt(nn.Module):
                                       for b, w, d in zip(before, widths, depths, strict=True)))
         self.head = nn.ModuleDict({"norm": LayerNorm2d(widths[-1], eps=1e-6)})
         self.apply(_start)
+        # the norm after a stem without bias would forget how bright its input is: LayerNorm(c x) = LayerNorm(x)
+        nn.init.trunc_normal_(self.stem[0].bias, std=0.02)
 
     def forward(self, x):
         x = self.stages(self.stem(x))
