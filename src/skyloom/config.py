@@ -203,7 +203,7 @@ def _models(config: dict) -> None:
     everything = {**config["models"], **trainings.sweep(config["models"], config["sweep"])}
     for name, options in everything.items():
         fusion = trainings.is_fusion(name)
-        if fusion != several:
+        if fusion != several and not (several and trainings.has_pz(name)):
             needs = "several imaging surveys in `stamps.surveys`" if fusion else "`stamps.surveys: [hsc]` or local data"
             raise InputError(f"`models.{name}` needs {needs}; change one of them")
         missing = [s for s in trainings.surveys_of(name, options) if s not in surveys] if fusion else []

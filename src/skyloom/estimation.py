@@ -43,6 +43,14 @@ def pz_of_split(model, card: dict, split, device, hidden=()) -> np.ndarray:
 
 
 @torch.no_grad()
+def predict_table(model, raw: np.ndarray, device, batch_size: int = 4096) -> torch.Tensor:
+    """The raw numbers (n, outputs) of a tabular network for inputs raw (n, k), on the CPU."""
+    model.to(device).eval()
+    parts = [model(None, rows.to(device)).float().cpu() for rows in torch.from_numpy(raw).split(batch_size)]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
 def predict(model, images, table: np.ndarray, device, batch_size: int = 256) -> np.ndarray:
     """z (n,) float64 of rows with inputs table (n, k) and `images(rows)` (None for networks without)."""
     model.to(device, memory_format=torch.channels_last).eval()

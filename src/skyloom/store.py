@@ -131,6 +131,18 @@ def column(handle, name: str) -> np.ndarray:
     return data.asstr()[:] if h5py.check_string_dtype(data.dtype) else data[:]
 
 
+def names(path) -> list[str]:
+    """Names of what lies at the top of an HDF5 file."""
+    with reading(path) as handle:
+        return list(handle)
+
+
+def arrays(path, wanted) -> dict[str, np.ndarray]:
+    """Those of the named datasets that an HDF5 file has, of any dimension."""
+    with reading(path) as handle:
+        return {name: column(handle, name) for name in wanted if name in handle}
+
+
 def columns(path, names=None) -> dict[str, np.ndarray]:
     """All one-dimensional columns of an HDF5 file (or those named)."""
     with reading(path) as handle:

@@ -22,12 +22,14 @@ from skyloom.dataset.augment import rotated, symmetry
 @dataclass
 class Arrays:
     """Inputs of one split: `images(rows) -> (m, band, y, x) float32` (or a mapping of such), or None; table (n, k); z (n,),
-    redshifts, or classes as integers; `sizes` {name: px} to which images are cropped once rotated."""
+    redshifts, or classes as integers; `sizes` {name: px} to which images are cropped once rotated; `jitter(table,
+    generator)` -> the table of a batch as this step shows it."""
 
     images: object
     table: torch.Tensor
     z: torch.Tensor
     sizes: dict | None = None
+    jitter: object = None
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -55,7 +57,8 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
     """Train `model` in place; return (history rows, epoch of the best weights), the model left with its best weights.
 
     options: lr, batch_size, max_epochs, patience, augment (`rotations` by any angle, other true values: a batch under
-    one of the eight symmetries); optionally `optimiser` (adam, nadam), `weight_decay`, `plateau` (epochs without a better
+    one of the eight symmetries); optionally `optimiser` (adam, nadam, adamw), `weight_decay`, `schedule` (onecycle: the
+    rate rises over a tenth of the epochs and falls to nothing as a cosine, Smith & Topin 2019), `plateau` (epochs without a better
     loss after which the rate is halved), `batches` (an epoch of so many, classes drawn evenly) and `survey_dropout`
     (chance that a survey is hidden from an object while training). `load()` returns a saved state or None, `save(state)`
     keeps one; both see the whole state (weights, best weights, optimiser, epoch, history).
@@ -77,7 +80,7 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
         if held < state["best"]:
             state |= {"best": held, "best_epoch": epoch, "best_weights": copy.deepcopy(_cpu(model.state_dict()))}
         if scheduler:
-            scheduler.step(held)
+            scheduler.step(*([held] if options.get("plateau") else []))
             state |= {"scheduler": scheduler.state_dict()}
         state |= {"epoch": epoch + 1, "weights": _cpu(model.state_dict()), "optimiser": optimiser.state_dict()}
         save(state)
@@ -93,12 +96,24 @@ def _optimiser(model, options):
     given = {"lr": options["lr"], "weight_decay": options.get("weight_decay", 0.0)}
     if options.get("optimiser", "adam") == "adam":
         optimiser = torch.optim.Adam(model.parameters(), **given, fused=True)
+    elif options["optimiser"] == "adamw":
+        optimiser = torch.optim.AdamW(model.parameters(), **given, fused=True)
     else:
         optimiser = torch.optim.NAdam(model.parameters(), **given, foreach=True)
+    if options.get("schedule") == "onecycle":
+        return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda epoch: _onecycle(epoch, options["max_epochs"]))
     if not options.get("plateau"):
         return optimiser, None
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=options["plateau"], min_lr=1e-6)
     return optimiser, schedule
+
+
+def _onecycle(epoch: int, epochs: int) -> float:
+    """Share of the highest rate in an epoch."""
+    rise = max(1, epochs // 10)
+    if epoch < rise:
+        return (epoch + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (epoch - rise + 1) / (epochs - rise + 1)))
 
 
 def _order(train, options, generator) -> torch.Tensor:
@@ -130,6 +145,8 @@ def _epoch(model, loss, optimiser, train, options, seed, epoch, device, precisio
         image, table, z = _batch(train, rows, device, turn)
         if options.get("survey_dropout"):
             image = _hidden(image, options["survey_dropout"], generator)
+        if train.jitter:
+            table = train.jitter(table, generator)
         optimiser.zero_grad(set_to_none=True)
         with _autocast(device, precision):
             guess = model(image, table)

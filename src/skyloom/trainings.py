@@ -14,6 +14,11 @@ def is_fusion(name: str) -> bool:
     return name.startswith("mantis_")
 
 
+def has_pz(name: str) -> bool:
+    """Whether a model gives p(z), by its name."""
+    return is_fusion(name) or name == "tabular" or name.startswith("tabular_")
+
+
 def surveys_of(name: str, options: dict) -> list[str]:
     """What a fusion network sees."""
     return options.get("surveys", ["ps1"] if name.startswith("mantis_optical") else ["ps1", "galex", "unwise"])

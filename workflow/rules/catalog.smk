@@ -12,7 +12,7 @@ rule build_catalog:
         fits=f"{RESULTS}/catalog/photoz_catalog.fits",
         ledger=report(f"{RESULTS}/ledger.csv", category="Sample"),
         lost=f"{RESULTS}/lost.parquet",
-        pz=expand(f"{RESULTS}/catalog/pz_{{model}}.hdf5", model=FUSIONS),
+        pz=expand(f"{RESULTS}/catalog/pz_{{model}}.hdf5", model=WITH_PZ),
     log:
         f"logs/{RUN}/build_catalog.log",
     conda:
@@ -20,7 +20,7 @@ rule build_catalog:
     resources:
         mem_mb=1500,
     params:
-        settings=settings(config_hash=science_hash()),
+        settings=settings(config_hash=science_hash(), grid=config["evaluation"]["grid"]),
         code=fingerprint("build-catalog"),
         service=SERVICE,
         pz=lambda wildcards, output: os.path.dirname(output.parquet),

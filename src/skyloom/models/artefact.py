@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save
 from skyloom.errors import InputError
 from skyloom.models import registry, scaling
 from skyloom.models.convnext import adapt
+from skyloom.models.heads import Head
 
 
 def weights_bytes(model) -> bytes:
@@ -54,6 +55,8 @@ def load(folder):
         raise InputError(f"{folder} holds no readable model ({error}); train it again") from None
     if registry.family(card["model"]):
         model = registry.build_from(card["model"], card["options"], len(card["ebv"]))
+    elif registry.is_tabular(card["model"]):
+        model = registry.build_tabular(card["options"], card["table"], Head(**card["head"]))
     else:
         model = registry.build(card["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, card["options"]["size"])
     try:

@@ -6,7 +6,9 @@ import torch
 
 from skyloom.errors import InputError
 from skyloom.models.galaxiesml import GalaxiesMLCNN, GalaxiesMLNN
+from skyloom.models.heads import Head
 from skyloom.models.mantis import BINS, HIDDEN, SURVEYS, MantisEarly, MantisLate
+from skyloom.models.tabular import Tabular
 
 MANTIS = {"mantis_early": MantisEarly, "mantis_late": MantisLate, "mantis_optical": MantisEarly}
 DEFAULTS = {
@@ -18,6 +20,16 @@ FUSION = {"lr": 3e-4, "batch_size": 16, "max_epochs": 150, "patience": 20, "opti
           "weight_decay": 1e-7, "survey_dropout": 0.0, "encoder": "large", "bins": BINS, "hidden": HIDDEN,
           "surveys": list(SURVEYS), "patch": 4, "gamma": 1e-6, "view": 30, "augment": "rotations", "symmetries": 1,
           "pretrained": "", "pretrained_small": "", "uses_image": True}
+
+# noise: share of each flux's own error that is added anew at every step
+TABULAR = {"lr": 4e-3, "batch_size": 256, "max_epochs": 120, "patience": 120, "optimiser": "adamw", "schedule": "onecycle",
+           "weight_decay": 1e-4, "head": "mixture", "outputs": 8, "width": 256, "depth": 3, "dropout": 0.0, "noise": 1.0,
+           "columns": [], "errors": True, "augment": False, "uses_image": False}
+
+
+def is_tabular(name: str) -> bool:
+    """Whether a name is that of a tabular estimator: `tabular`, which may go on (`tabular_b`)."""
+    return name == "tabular" or name.startswith("tabular_")
 
 
 def family(name: str) -> str:
@@ -32,8 +44,10 @@ def options(name: str, given: dict) -> dict:
         own = {"surveys": ["ps1"]} if kind == "mantis_optical" else {}
         stems = {"patch_small": 4 if given.get("view") == "code" else 1}  # 30 arcsec are 12 px of unWISE
         return {**FUSION, **own, **stems, "scaling": "default", **given}
+    if is_tabular(name):
+        return {**TABULAR, **given}
     if name not in DEFAULTS:
-        raise InputError(f"unknown model {name!r}; known: {', '.join((*DEFAULTS, *MANTIS))}")
+        raise InputError(f"unknown model {name!r}; known: {', '.join((*DEFAULTS, *MANTIS, 'tabular'))}")
     return {**DEFAULTS[name], "size": 64, "scaling": "default", "augment": False, **given}
 
 
@@ -43,7 +57,17 @@ def build(name: str, inputs: int = 5, bands: int = 5, size: int = 64):
         return GalaxiesMLNN(inputs)
     if name == "galaxiesml_cnn":
         return GalaxiesMLCNN(inputs, bands, size)
-    raise InputError(f"unknown model {name!r}; known: {', '.join((*DEFAULTS, *MANTIS))}")
+    raise InputError(f"unknown model {name!r}; known: {', '.join((*DEFAULTS, *MANTIS, 'tabular'))}")
+
+
+def build_tabular(options: dict, table: dict, head: Head) -> Tabular:
+    """An untrained tabular network for the columns of `table` (as `tabular.fit` gives it) with the outputs of `head`."""
+    net = Tabular(len(table["columns"]), 2 * len(table["extra"]), head.outputs, options["width"], options["depth"],
+                  options["dropout"])
+    head.start(net.head)
+    if "features" in table:
+        net.features.load(table["features"])
+    return net
 
 
 def build_fusion(name: str, encoder: str = "large", surveys=tuple(SURVEYS), ebv: int = 2, bins: int = BINS, **more):
@@ -65,6 +89,9 @@ def describe(name: str, size: int = 127, encoder: str = "large") -> dict:
         if kind := family(name):
             surveys = ("ps1",) if kind == "mantis_optical" else tuple(SURVEYS)
             model, about = build_fusion(name, encoder, surveys), {"encoder": encoder}
+        elif is_tabular(name):  # with GalaxiesML's five bands
+            given, head = options(name, {}), Head(TABULAR["head"], TABULAR["outputs"], 0.0, 1.0)
+            model, about = build_tabular(given, {"columns": list("grizy"), "extra": []}, head), {"bands": 5}
         else:
             model, about = build(name, size=size), {"size": size}
     return {"model": name, **about, "parameters": count(model), "head_parameters": count(model.head)}

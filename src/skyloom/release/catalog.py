@@ -7,7 +7,7 @@ import numpy as np
 from skyloom.cutouts.stamps import STATUS
 from skyloom.errors import InputError
 from skyloom.measure.sources import FLAGS as MORPHOLOGY
-from skyloom.pz import histogram
+from skyloom.pz import distribution
 
 BITS = {"g_not_ok": 0, "r_not_ok": 1, "i_not_ok": 2, "z_not_ok": 3, "y_not_ok": 4, "missing_magnitude": 5,
         "no_z_std": 6, "no_z_phot": 7, "no_source": 8, "blend": 9, "edge": 10, "no_psf": 11, "sersic_failed": 12,
@@ -18,8 +18,8 @@ _ORDER = ("failed", "no_coverage", "too_small", "masked", "ok")
 
 
 def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
-    """{model: {object_id, mean, std, seeds}} of predictions (dicts with model, seed, object_id, z); of those with p(z)
-    (`pz` (n, bins), `edges`) also their mean over seeds.
+    """{model: {object_id, mean, std, seeds}} of predictions (dicts with model, seed, object_id, z); of those with p(z) (in one
+    of `distribution.FORMS`) also `arrays`, their mean over seeds.
 
     InputError if two predictions of the run don't hold the same objects in the same order.
     """
@@ -29,16 +29,15 @@ def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
         if not np.array_equal(one["object_id"], first):
             raise InputError(f"predictions of {one['model']} seed {one['seed']} hold other objects than those of "
                              f"{predictions[0]['model']}; rerun predict")
-        out.setdefault(one["model"], {"object_id": first, "z": [], "seeds": []})
-        out[one["model"]]["z"].append(one["z"])
-        out[one["model"]]["seeds"].append(one["seed"])
-        if "pz" in one:
-            block = out[one["model"]]
-            block["pz"], block["edges"] = block.get("pz", 0.0) + one["pz"].astype(float), one["edges"]
+        block = out.setdefault(one["model"], {"object_id": first, "z": [], "seeds": [], "parts": []})
+        block["z"].append(one["z"])
+        block["seeds"].append(one["seed"])
+        if distribution.form(one):
+            block["parts"].append({name: one[name] for name in distribution.NAMES if name in one})
     for block in out.values():
         z = np.stack(block["z"])
-        if "pz" in block:
-            block["pz"] /= len(z)
+        if parts := block.pop("parts"):
+            block["arrays"] = distribution.combined(parts)
         block["mean"] = z.mean(axis=0)
         block["std"] = z.std(axis=0, ddof=1) if len(z) > 1 else np.full(z.shape[1], np.nan)
     return out
@@ -86,8 +85,8 @@ def flags(table: dict[str, np.ndarray], status, bands, magnitudes, surveys=None)
     return out
 
 
-def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str, surveys=None):
-    """The catalog as a mapping of columns sorted by object_id.
+def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str, edges, surveys=None):
+    """The catalog as a mapping of columns sorted by object_id; p(z) without bins of its own is summarised on `edges`.
 
     `table` holds dataset columns of all splits, row-aligned with `status` (n, band) or None and with the
     predictions; `surveys` as for `flags`. InputError if ids disagree with the predictions' or repeat.
@@ -107,8 +106,8 @@ def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[
         if not np.array_equal(block["object_id"], ids):
             raise InputError(f"predictions of {name} are not for the objects of the dataset; rerun predict")
         out[f"z_{name}"], out[f"z_{name}_std"] = block["mean"], block["std"]
-        if "pz" in block:
-            out |= {f"z_{name}_{what}": values for what, values in histogram.summaries(block["pz"], block["edges"]).items()}
+        if "arrays" in block:
+            out |= {f"z_{name}_{what}": values for what, values in distribution.summaries(block["arrays"], edges).items()}
         bits[~np.isfinite(block["std"])] |= 1 << BITS["no_z_std"]
         bits[~np.isfinite(block["mean"])] |= 1 << BITS["no_z_phot"]
     out["flags"] = bits.astype(np.int32)

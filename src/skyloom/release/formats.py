@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from skyloom import store
+from skyloom.pz import distribution, quantiles
 
 
 def write_fits(path, table: dict, meta: dict) -> None:
@@ -23,16 +24,37 @@ def write_fits(path, table: dict, meta: dict) -> None:
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary, overwrite=True)
 
 
-def write_qp_histograms(path, object_ids, pz, edges, meta: dict) -> None:
-    """Write p(z) (n, bins) in qp's HDF5 layout for histograms (`hist`): densities in `data/pdfs`, edges in `meta/bins`, the
-    ids of the rows in `ancil/object_id`. A row without p(z) holds NaN."""
+def write_qp(path, object_ids, arrays: dict, meta: dict) -> None:
+    """Write p(z) (a form of `distribution.FORMS`) in qp's HDF5 layout: `hist`, `mixmod` or `quant`, the ids of the rows in
+    `ancil/object_id`. A row without p(z) holds NaN."""
+    kind = distribution.form(arrays)
+    name, shared, rows = {"histogram": _hist, "mixture": _mixmod, "quantiles": _quant}[kind](arrays)
     with store.writing(path, meta) as handle:
         group = handle.create_group("meta")
-        group.create_dataset("pdf_name", data=np.array([b"hist"]), track_times=False)
+        group.create_dataset("pdf_name", data=np.array([name.encode()]), track_times=False)
         store.put(group, "pdf_version", np.array([0]))
-        store.put(group, "bins", np.asarray(edges, float)[None])
-        store.put(handle.create_group("data"), "pdfs", np.asarray(pz, float) / np.diff(edges))
+        for key, values in shared.items():
+            store.put(group, key, values)
+        data = handle.create_group("data")
+        for key, values in rows.items():
+            store.put(data, key, values)
         store.put(handle.create_group("ancil"), "object_id", np.asarray(object_ids))
+
+
+def _hist(arrays):
+    density = np.asarray(arrays["pz"], float) / np.diff(arrays["edges"])
+    return "hist", {"bins": np.asarray(arrays["edges"], float)[None]}, {"pdfs": density}
+
+
+def _mixmod(arrays):
+    return "mixmod", {}, {name: np.asarray(arrays[name], float) for name in ("means", "stds", "weights")}
+
+
+def _quant(arrays):
+    """With the ends of the cdf written out, because qp would put its own there."""
+    levels, locs = quantiles.ends(arrays["levels"], arrays["locs"])
+    shared = {"quants": levels[None], "ensure_extent": np.array([False])}
+    return "quant", shared | {"pdf_constructor_name": np.array([b"piecewise_linear"])}, {"locs": locs}
 
 
 def flag_names(bits: dict[str, int]) -> str:

@@ -10,6 +10,7 @@ from skyloom import ledger, store
 from skyloom.canonical import digest
 from skyloom.errors import SkyloomError
 from skyloom.fingerprint import fingerprint
+from skyloom.pz import distribution
 from skyloom.release import catalog, formats
 from skyloom.verbs import common
 
@@ -35,7 +36,8 @@ def run(args) -> None:
     table, status, bands, magnitudes = _dataset(args.data)
     surveys = _surveys(args.data)
     models = catalog.combine_predictions([_prediction(path) for path in args.predictions])
-    columns = catalog.build(table, status, bands, magnitudes, models, args.service, surveys)
+    columns = catalog.build(table, status, bands, magnitudes, models, args.service,
+                            distribution.grid(*args.settings["grid"]), surveys)
     raw = [store.parquet_meta(path) for path in args.raw]
     code = digest([fingerprint("build-catalog"), *(store.attributes(path)["model_code"] for path in args.predictions)])
     meta = common.provenance(args.settings, code) | {"query_sha256": ",".join(m["query_sha256"] for m in raw),
@@ -49,9 +51,9 @@ def run(args) -> None:
     formats.write_fits(args.fits, columns, meta)
     order = np.argsort(table["object_id"], kind="stable")
     for name, block in models.items():
-        if "pz" in block:
-            formats.write_qp_histograms(Path(args.pz) / f"pz_{name}.hdf5", table["object_id"][order], block["pz"][order],
-                                        block["edges"], meta)
+        if "arrays" in block:
+            formats.write_qp(Path(args.pz) / f"pz_{name}.hdf5", table["object_id"][order],
+                             distribution.take(block["arrays"], order), meta)
     store.write_csv(args.ledger, chain)
     store.write_parquet(args.all_lost, lost, meta)
 
@@ -83,9 +85,7 @@ def _surveys(paths) -> dict[str, np.ndarray]:
 
 def _prediction(path) -> dict:
     about = {k: v for k, v in store.attributes(path).items() if k in ("model", "seed")}
-    with store.reading(path) as handle:
-        probabilities = {name: handle[name][:] for name in ("pz", "edges") if name in handle}
-    return {**store.columns(path, ["object_id", "z"]), **about, **probabilities}
+    return {**store.arrays(path, ["object_id", "z", *distribution.NAMES]), **about}
 
 
 def _ledger(args, raw):

@@ -8,7 +8,7 @@ import numpy as np
 
 from skyloom import store
 from skyloom.errors import InputError
-from skyloom.pz import comparison, histogram, metrics, scores
+from skyloom.pz import comparison, distribution, histogram, metrics, scores
 from skyloom.release import figures, tables
 from skyloom.sample import subsets
 from skyloom.verbs import common
@@ -34,7 +34,7 @@ def run(args) -> None:
     tested = catalog[(catalog["split"] == "testing") & np.isfinite(catalog["z_spec"])].set_index("object_id")
     parts = _subsets(args.data, tested.index, args.settings["subsets"])
     zs, rows, scored = tested["z_spec"].to_numpy(), [], {}
-    for model, seeds in sorted(_by_model(args.predictions).items()):
+    for model, seeds in sorted(_one_grid(_by_model(args.predictions), args.settings["grid"]).items()):
         scored[model] = {seed: _aligned(block, tested.index) for seed, block in sorted(seeds.items())}
         blocks = [_rows(block, zs, parts, args.settings) for block in scored[model].values()]
         scored[model]["ensemble"] = _ensemble(list(scored[model].values()))
@@ -80,10 +80,22 @@ def _by_model(paths) -> dict:
     out: dict = {}
     for path in paths:
         meta = store.attributes(path)
-        with store.reading(path) as handle:
-            block = {name: handle[name][:] for name in ("object_id", "z", "pz", "edges") if name in handle}
-        out.setdefault(meta["model"], {})[int(meta["seed"])] = block
+        out.setdefault(meta["model"], {})[int(meta["seed"])] = store.arrays(path, ("object_id", "z", *distribution.NAMES))
     return out
+
+
+def _one_grid(models: dict, grid) -> dict:
+    """Every p(z) as a histogram with the same edges: those of the models where they agree, else those of `evaluation.grid`."""
+    forms = [block for seeds in models.values() for block in seeds.values() if distribution.form(block)]
+    edges = distribution.grid(*grid)
+    if forms and all("edges" in block and np.array_equal(block["edges"], forms[0]["edges"]) for block in forms):
+        edges = forms[0]["edges"]
+    for block in forms:
+        pz = distribution.probabilities(block, edges)
+        for name in distribution.NAMES:
+            block.pop(name, None)
+        block |= {"pz": pz, "edges": edges}
+    return models
 
 
 def _aligned(block, index) -> dict:

@@ -147,7 +147,7 @@ def _columns(model, card, path, device):
     pz, edges = estimation.pz_of_split(model, card, split, device), np.array(card["bin_edges"])
     one = {"model": card["model"], "seed": card["seed"], "object_id": split.columns["object_id"],
            "z": pz.astype(float) @ histogram.centres(edges), "pz": pz, "edges": edges}
-    columns = catalog.build(store.columns(path), None, [], [], catalog.combine_predictions([one]), "", split.status)
+    columns = catalog.build(store.columns(path), None, [], [], catalog.combine_predictions([one]), "", edges, split.status)
     meta = common.provenance({"run": card["run"], "release": card["release"]}) | {
         "model": card["model"], "seed": card["seed"], "data_hash": card["data_hash"],
         "flag_bits": formats.flag_names(catalog.BITS)}

@@ -6,7 +6,9 @@ import numpy as np
 
 from skyloom import estimation, store, training
 from skyloom.dataset import multi, read
-from skyloom.models import artefact, mantis, registry, scaling
+from skyloom.models import artefact, mantis, registry, scaling, tabular
+from skyloom.models.heads import Head
+from skyloom.pz import distribution
 from skyloom.verbs import common
 
 
@@ -26,6 +28,9 @@ def run(args) -> None:
                                                "model_code": card["code_hash"]}
     if registry.family(card["model"]):
         _fusion(args, model, card, device, meta)
+        return
+    if registry.is_tabular(card["model"]):
+        _tabular(args, model, card, device, meta)
         return
     parts = {"object_id": [], "split": [], "z": []}
     for path in args.data:
@@ -56,3 +61,22 @@ def _fusion(args, model, card, device, meta) -> None:
             store.put(handle, name, np.concatenate(values))
         store.put(handle, "edges", np.array(card["bin_edges"]))
         handle.create_dataset("pz", data=np.concatenate(probabilities), track_times=False)
+
+
+def _tabular(args, model, card, device, meta) -> None:
+    """The same in the form that the head gives (`distribution.FORMS`); z is the mean of p(z). An object of which nothing was
+    detected gets what the network learned of such objects; one of which nothing was observed gets NaN."""
+    head, blocks = Head(**card["head"]), []
+    for path in args.data:
+        split = read.Split(path, card["inputs"], images=False)
+        raw = tabular.raw(split.columns, card["table"])
+        found = head.pz(estimation.predict_table(model, raw, device))
+        observed = len(card["table"]["columns"])
+        blind = ~(raw[:, 3 * observed:4 * observed] > 0).any(axis=1)
+        for values in (values for name, values in found.items() if name not in distribution.SHARED):
+            values[blind] = np.nan
+        blocks.append({"object_id": split.columns["object_id"], "split": split.columns["split"], "z": distribution.mean(found),
+                       **found})
+    joined = {name: blocks[0][name] if name in distribution.SHARED else np.concatenate([block[name] for block in blocks])
+              for name in blocks[0]}
+    store.write_columns(args.out, joined, meta)

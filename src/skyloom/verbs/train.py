@@ -12,8 +12,11 @@ from skyloom import store, training
 from skyloom.canonical import digest
 from skyloom.dataset import multi, read
 from skyloom.errors import InputError
-from skyloom.models import artefact, fusion, galaxiesml, mantis, registry, scaling
+from skyloom.models import artefact, fusion, galaxiesml, mantis, registry, scaling, tabular
+from skyloom.models.heads import Head
 from skyloom.verbs import common
+
+LEAST = 5  # objects from which a tabular estimator learns at all
 
 
 def arguments(parser) -> None:
@@ -39,6 +42,8 @@ def run(args) -> None:
         train, select, card = _fusion_data(args, options)
         model, loss = registry.build_from(settings["model"], options, len(card["ebv"])), mantis.loss
         card |= {"pretrained": artefact.start_from(model, options["pretrained"], options["pretrained_small"])}
+    elif registry.is_tabular(settings["model"]):
+        model, loss, train, select, card = _tabular(args, options)
     else:
         train, select, card = _data(args, options)
         model = registry.build(settings["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, options["size"])
@@ -83,6 +88,39 @@ def _data(args, options):
     if args.shuffle_redshifts:
         out[0].z = out[0].z[torch.randperm(len(out[0].z), generator=torch.Generator().manual_seed(0))]
     return *out, card
+
+
+def _tabular(args, options):
+    """(network, loss, training arrays, select arrays, description) of a tabular estimator."""
+    magnitudes = tabular.by_wavelength(read.magnitude_columns(args.training))
+    errors = tabular.errors_of(store.names(args.training), magnitudes) if options["errors"] else {}
+    names = [*magnitudes, *errors.values(), *options["columns"], "specz_redshift"]
+    train, held = (read.Split(path, names, images=False) for path in (args.training, args.validation))
+    rows = [np.flatnonzero(np.isfinite(split.columns["specz_redshift"]) & chosen)
+            for split, chosen in ((train, True), (held, held.columns["subset"] == "select"))]
+    for path, found in zip((args.training, args.validation), rows, strict=True):
+        if len(found) < LEAST:
+            raise InputError(f"{path} has {len(found)} objects with a redshift to learn from, fewer than {LEAST}; "
+                             "give a larger sample")
+    z = train.columns["specz_redshift"][rows[0]]
+    table = tabular.fit({n: train.columns[n][rows[0]] for n in names}, magnitudes, errors, options["columns"])
+    head = Head(options["head"], options["outputs"], float(z.min()), float(z.max()) + 1e-6)
+    model = registry.build_tabular(options, table, head)
+    out = [tabular_arrays(split, at, table) for split, at in zip((train, held), rows, strict=True)]
+    model.features.fit(out[0].table)
+    if args.shuffle_redshifts:
+        out[0].z = out[0].z[torch.randperm(len(out[0].z), generator=torch.Generator().manual_seed(0))]
+    if options["noise"]:
+        out[0].jitter = lambda raw, generator: tabular.jitter(raw, len(magnitudes), options["noise"], generator)
+    card = {"table": table | {"features": model.features.constants()}, "image": None, "bands": [], "head": head.facts(),
+            "inputs": names[:-1]}
+    return model, head.loss, *out, card
+
+
+def tabular_arrays(split: read.Split, rows: np.ndarray, table: dict) -> training.Arrays:
+    """Training arrays of some rows of a split for a tabular network."""
+    raw = tabular.raw({name: values[rows] for name, values in split.columns.items()}, table)
+    return training.Arrays(None, torch.from_numpy(raw), torch.tensor(split.columns["specz_redshift"][rows], dtype=torch.float32))
 
 
 def _fusion_data(args, options):

@@ -1,0 +1,46 @@
+"""p(z) as quantiles: levels (k,) ascending in (0, 1), locs (n, k) ascending; the cdf is linear between them.
+
+Below the first and above the last level the cdf goes on at the slope of the neighbouring pair until it reaches 0 and 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skyloom.pz import histogram
+
+
+def ends(levels, locs) -> tuple[np.ndarray, np.ndarray]:
+    """(levels with 0 and 1 at the ends, locs (n, k + 2)): the whole cdf as straight lines."""
+    levels, locs = np.asarray(levels, float), np.asarray(locs, float)
+    low = locs[:, 0] - levels[0] * (locs[:, 1] - locs[:, 0]) / (levels[1] - levels[0])
+    high = locs[:, -1] + (1 - levels[-1]) * (locs[:, -1] - locs[:, -2]) / (levels[-1] - levels[-2])
+    return np.concatenate([[0.0], levels, [1.0]]), np.column_stack([low, locs, high])
+
+
+def cdf(levels, locs, z) -> np.ndarray:
+    """(n, len(z)) probability below each of z (k,)."""
+    whole, at = ends(levels, locs)
+    return np.stack([np.interp(z, row, whole) if np.isfinite(row).all() else np.full(len(z), np.nan) for row in at])
+
+
+def mean(levels, locs) -> np.ndarray:
+    """(n,) expectation: the mean of straight pieces."""
+    whole, at = ends(levels, locs)
+    return ((at[:, 1:] + at[:, :-1]) / 2) @ np.diff(whole)
+
+
+def compress(pz, edges, bound: float = 0.005, most: int = 32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(levels (k,), locs (n, k), error (n,)): the fewest of 8, 16 or `most` quantiles with which the cdf of histograms changes
+    by at most `bound` in all rows, or `most` where that doesn't do; error = the largest change of a row at the edges.
+
+    Levels lie at the middle of equal shares, so that no quantile stands where the density may be nothing.
+    """
+    edges, total = np.asarray(edges, float), np.cumsum(np.asarray(pz, float), axis=1)
+    for count in (8, 16, most):
+        levels = (np.arange(count) + 0.5) / count
+        locs = np.column_stack([histogram.quantile(pz, edges, level) for level in levels])
+        error = np.abs(cdf(levels, locs, edges[1:]) - total).max(axis=1)
+        if np.nanmax(error, initial=0.0) <= bound:
+            break
+    return levels, locs, error
