@@ -13,6 +13,7 @@ include: "workflow/rules/dust.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/fusion.smk"
+include: "workflow/rules/pz.smk"
 include: "workflow/rules/catalog.smk"
 include: "workflow/rules/report.smk"
 

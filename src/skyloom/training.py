@@ -58,8 +58,8 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
 
     options: lr, batch_size, max_epochs, patience, augment (`rotations` by any angle, other true values: a batch under
     one of the eight symmetries); optionally `optimiser` (adam, nadam, adamw), `weight_decay`, `schedule` (onecycle: the
-    rate rises over a tenth of the epochs and falls to nothing as a cosine, Smith & Topin 2019), `plateau` (epochs without a better
-    loss after which the rate is halved), `batches` (an epoch of so many, classes drawn evenly) and `survey_dropout`
+    rate rises over a tenth of the epochs and falls to nothing as a cosine, Smith & Topin 2019), `plateau` (epochs without a
+    better loss after which the rate is halved), `batches` (an epoch of so many, classes drawn evenly) and `survey_dropout`
     (chance that a survey is hidden from an object while training). `load()` returns a saved state or None, `save(state)`
     keeps one; both see the whole state (weights, best weights, optimiser, epoch, history).
     """
@@ -89,6 +89,16 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
              f"select {held:.4f}, at most {left:.0f} s left")
     model.load_state_dict(state["best_weights"])
     return state["history"], state["best_epoch"]
+
+
+def run_epochs(model, loss, train: Arrays, options: dict, seed: int, device) -> None:
+    """Train `model` in place for all of `max_epochs`, watched by nobody; options as for `fit`, without `plateau`."""
+    model.to(device)
+    optimiser, scheduler = _optimiser(model, options)
+    for epoch in range(options["max_epochs"]):
+        _epoch(model, loss, optimiser, train, options, seed, epoch, device, "fp32")
+        if scheduler:
+            scheduler.step()
 
 
 def _optimiser(model, options):

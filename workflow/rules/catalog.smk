@@ -3,6 +3,8 @@ rule build_catalog:
     input:
         data=[f"{dataset_name(s, min(SIZES))}.hdf5" for s in SPLITS],
         predictions=predictions,
+        calibrated=calibrated,
+        support=[f"{RESULTS}/dataset/support.h5"] if LABELLED and not MULTI else [],
         raw=expand(f"{RESULTS}/{{sample}}/raw.parquet", sample=SAMPLES),
         rejected=expand(f"{RESULTS}/{{sample}}/rejected.parquet", sample=SAMPLES),
         selected=expand(f"{RESULTS}/{{sample}}/selected.parquet", sample=SAMPLES),
@@ -23,11 +25,12 @@ rule build_catalog:
         settings=settings(config_hash=science_hash(), grid=config["evaluation"]["grid"]),
         code=fingerprint("build-catalog"),
         service=SERVICE,
+        support=lambda wildcards, input: f"--support {input.support}" if input.support else "",
         pz=lambda wildcards, output: os.path.dirname(output.parquet),
     shell:
         "python -m skyloom build-catalog --settings {params.settings:q} --data {input.data:q} "
-        "--predictions {input.predictions:q} --raw {input.raw:q} --rejected {input.rejected:q} "
-        "--selected {input.selected:q} --lost {input.lost:q} --service {params.service} --parquet {output.parquet:q} "
+        "--predictions {input.predictions:q} --calibrated {input.calibrated:q} --raw {input.raw:q} --rejected {input.rejected:q} "
+        "--selected {input.selected:q} --lost {input.lost:q} {params.support} --service {params.service} --parquet {output.parquet:q} "
         "--fits {output.fits:q} --pz {params.pz:q} --ledger {output.ledger:q} --all-lost {output.lost:q} 2> {log}"
 
 
@@ -37,6 +40,8 @@ rule evaluate:
         catalog=f"{RESULTS}/catalog/photoz_catalog.parquet",
         data=f"{dataset_name('testing', min(SIZES))}.hdf5" if LABELLED else [],
         predictions=predictions,
+        peers=peer_predictions,
+        calibrated=calibrated,
     output:
         metrics=report(f"{RESULTS}/evaluation/metrics.csv", category="Evaluation"),
         tables=report(
@@ -44,7 +49,10 @@ rule evaluate:
             category="Evaluation",
         ),
         figures=report(
-            expand(f"{RESULTS}/evaluation/{{figure}}.png", figure=["binned"] + [f"z_{m}" for m in MODELS]),
+            expand(
+                f"{RESULTS}/evaluation/{{figure}}.png",
+                figure=["binned", "pit"] + [f"z_{m}" for m in MODELS + PEERS],
+            ),
             category="Evaluation",
         ),
     log:
@@ -59,4 +67,4 @@ rule evaluate:
         folder=lambda wildcards, output: os.path.dirname(output.metrics),
     shell:
         "python -m skyloom evaluate --settings {params.settings:q} --catalog {input.catalog:q} --data {input.data:q} "
-        "--predictions {input.predictions:q} --folder {params.folder:q} 2> {log}"
+        "--predictions {input.predictions:q} {input.peers:q} --calibrated {input.calibrated:q} --folder {params.folder:q} 2> {log}"

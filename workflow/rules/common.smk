@@ -49,6 +49,7 @@ WITH_PZ = [model for model in MODELS if trainings.has_pz(model)]
 MODEL_SURVEYS = {model: trainings.surveys_of(model, config["models"][model]) for model in FUSIONS}
 SWEEP = trainings.sweep(config["models"], config["sweep"])
 SEEDS = config["train"]["seeds"]
+PEERS = config["peers"]["models"] if LABELLED else []
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
 
 # Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.

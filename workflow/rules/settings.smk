@@ -56,6 +56,18 @@ def model_settings(wildcards):
     return settings("train", model=wildcards.model, seed=int(wildcards.seed), options=options, **own)
 
 
+def tuned(wildcards):
+    """The settings chosen for a model with `tune`."""
+    wanted = config["models"].get(wildcards.model, {}).get("tune")
+    return [f"{RESULTS}/models/{wildcards.model}/tuned.json"] if wanted else []
+
+
+def tune_settings(wildcards):
+    """The model's block with what cross-validation needs; one choice for all seeds."""
+    own = {"model": wildcards.model, "seed": SEEDS[0], "options": config["models"][wildcards.model]}
+    return settings("tuning", threads=config["train"]["threads"], device=config["train"]["device"], **own)
+
+
 def acquired():
     """How the stamps and dust of a multi-survey run were made: what a model needs for positions of its own."""
     return {
@@ -92,6 +104,30 @@ def sweep_points():
 
 def predictions(wildcards=None):
     return expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/predictions.h5", model=MODELS, seed=SEEDS)
+
+
+def calibrated(wildcards=None):
+    wanted = WITH_PZ if config["calibration"]["methods"] else []
+    return expand(f"{RESULTS}/models/{{model}}/calibrated.h5", model=wanted)
+
+
+def peer_predictions(wildcards=None):
+    return expand(f"{RESULTS}/peers/{{peer}}/predictions.h5", peer=PEERS)
+
+
+def peer_settings(wildcards):
+    """What a peer's p(z) depends on; its seed is the first of the run."""
+    return canonical(
+        {
+            "run": RUN,
+            "release": "",
+            "peer": wildcards.peer,
+            "seed": SEEDS[0],
+            "grid": config["evaluation"]["grid"],
+            "points": config["peers"]["points"],
+            "options": config["peers"]["options"].get(wildcards.peer, {}),
+        }
+    )
 
 
 def survey_settings():

@@ -1,9 +1,31 @@
+rule tune:
+    """A tabular estimator's settings by cross-validation on the training split."""
+    input:
+        training=model_data(["training"]),
+    output:
+        tuned=f"{RESULTS}/models/{{model}}/tuned.json",
+    log:
+        f"logs/{RUN}/tune/{{model}}.log",
+    conda:
+        "../../envs/train.yaml"
+    threads: config["train"]["threads"]
+    resources:
+        mem_mb=3000,
+        gpu=1,
+    params:
+        settings=tune_settings,
+        code=fingerprint("tune"),
+    shell:
+        "python -m skyloom tune --settings {params.settings:q} --training {input.training:q} --out {output.tuned:q} 2> {log}"
+
+
 rule train:
     """One model and seed; its state lies in cache/, so that a killed training goes on where it was."""
     input:
         training=model_data(["training"]),
         validation=model_data(["validation"]),
         pretrained=pretrained,
+        tuned=tuned,
     output:
         weights=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.safetensors",
         card=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json",
@@ -22,9 +44,10 @@ rule train:
         settings=model_settings,
         code=fingerprint("train"),
         state=f"{CACHE}/train",
+        tuned=lambda wildcards, input: f"--tuned {input.tuned}" if input.tuned else "",
     shell:
         "python -m skyloom train --settings {params.settings:q} --training {input.training:q} "
-        "--validation {input.validation:q} --state {params.state:q} --code {params.code} "
+        "--validation {input.validation:q} {params.tuned} --state {params.state:q} --code {params.code} "
         "--weights {output.weights:q} --card {output.card:q} --history {output.history:q} 2> {log}"
 
 

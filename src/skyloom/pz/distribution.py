@@ -88,16 +88,20 @@ def take(arrays: dict, rows) -> dict:
     return {name: values if name in SHARED else np.asarray(values)[rows] for name, values in arrays.items()}
 
 
-def summaries(arrays: dict, edges, block: int = 20_000) -> dict[str, np.ndarray]:
+def summaries(arrays: dict, edges, conformal=None, block: int = 20_000) -> dict[str, np.ndarray]:
     """mean, mode, median, l68, u68, l95, u95 and `outside`, the probability beyond the edges, each (n,); the mean is the
-    form's own, the others are read from the bins of `edges`, or of a histogram's own."""
+    form's own, the others are read from the bins of `edges`, or of a histogram's own.
+
+    `conformal` {level: half-width in PIT} adds `c{level}_low`, `c{level}_high` in percent (`calibration.conformal`)."""
     edges = np.asarray(arrays.get("edges", edges), float)
     n = len(next(values for name, values in arrays.items() if name not in SHARED))
     parts = []
     for first in range(0, max(n, 1), block):
         some = take(arrays, slice(first, first + block))
         pz = probabilities(some, edges)
-        parts.append({**histogram.summaries(pz, edges), "mean": mean(some), "outside": 1 - pz.sum(axis=1)})
+        ends = {f"c{round(100 * float(level))}_{side}": histogram.quantile(pz, edges, 0.5 + sign * half)
+                for level, half in (conformal or {}).items() for side, sign in (("low", -1), ("high", 1))}
+        parts.append({**histogram.summaries(pz, edges), **ends, "mean": mean(some), "outside": 1 - pz.sum(axis=1)})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -12,7 +12,8 @@ from skyloom.pz import distribution
 BITS = {"g_not_ok": 0, "r_not_ok": 1, "i_not_ok": 2, "z_not_ok": 3, "y_not_ok": 4, "missing_magnitude": 5,
         "no_z_std": 6, "no_z_phot": 7, "no_source": 8, "blend": 9, "edge": 10, "no_psf": 11, "sersic_failed": 12,
         "masked_pixels": 13, "extraction_failed": 14, "target_off_centre": 15, "no_z_spec_err": 16, "ps1_not_ok": 17,
-        "galex_not_ok": 18, "unwise_not_ok": 19, "hsc_not_ok": 20}
+        "galex_not_ok": 18, "unwise_not_ok": 19, "hsc_not_ok": 20, "extrapolated": 21}
+UNLIKE = 0.01  # conformal p-value at or below which an object is unlike training
 # worst first: what `status_{service}` says when bands differ
 _ORDER = ("failed", "no_coverage", "too_small", "masked", "ok")
 
@@ -85,11 +86,14 @@ def flags(table: dict[str, np.ndarray], status, bands, magnitudes, surveys=None)
     return out
 
 
-def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str, edges, surveys=None):
+def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str, edges, surveys=None,
+          support=None):
     """The catalog as a mapping of columns sorted by object_id; p(z) without bins of its own is summarised on `edges`.
 
     `table` holds dataset columns of all splits, row-aligned with `status` (n, band) or None and with the
-    predictions; `surveys` as for `flags`. InputError if ids disagree with the predictions' or repeat.
+    predictions; `surveys` as for `flags`; `support` (object_id, p_value, pattern_seen, in_range): an object with a p-value of
+    at most UNLIKE, with bands or magnitudes that training lacks, is `extrapolated`. InputError if ids disagree with the
+    predictions' or repeat.
     """
     ids = table["object_id"]
     if len(np.unique(ids)) != len(ids):
@@ -107,9 +111,15 @@ def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[
             raise InputError(f"predictions of {name} are not for the objects of the dataset; rerun predict")
         out[f"z_{name}"], out[f"z_{name}_std"] = block["mean"], block["std"]
         if "arrays" in block:
-            out |= {f"z_{name}_{what}": values for what, values in distribution.summaries(block["arrays"], edges).items()}
+            found = distribution.summaries(block["arrays"], edges, block.get("conformal", {}))
+            out |= {f"z_{name}_{what}": values for what, values in found.items()}
         bits[~np.isfinite(block["std"])] |= 1 << BITS["no_z_std"]
         bits[~np.isfinite(block["mean"])] |= 1 << BITS["no_z_phot"]
+    if support is not None:
+        if not np.array_equal(support["object_id"], ids):
+            raise InputError("the support is not for the objects of the dataset; rerun support")
+        out["support"] = support["p_value"]
+        bits[(support["p_value"] <= UNLIKE) | ~support["pattern_seen"] | ~support["in_range"]] |= 1 << BITS["extrapolated"]
     out["flags"] = bits.astype(np.int32)
     if status is not None:
         out[f"status_{service}"] = worst_status(status)

@@ -34,6 +34,26 @@ def z_against_z(z_phot, z_spec, model: str, path) -> None:
     _save(figure, path)
 
 
+def pit(values: dict, path) -> None:
+    """PIT histograms and, below, how far their quantiles lie from a uniform distribution's, of {model: PIT (n,)}."""
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(6, 6), layout="constrained")
+    levels = np.linspace(0, 1, 101)
+    for model, u in values.items():
+        u = u[np.isfinite(u)]
+        if len(u):
+            top.hist(u, bins=20, range=(0, 1), density=True, histtype="step", label=model)
+            bottom.plot(levels, np.quantile(u, levels) - levels, label=model)
+    top.axhline(1, color="k", lw=1)
+    bottom.axhline(0, color="k", lw=1)
+    top.set(xlabel="PIT", ylabel="density", xlim=(0, 1))
+    bottom.set(xlabel="level", ylabel="PIT quantile - level", xlim=(0, 1))
+    if values:
+        top.legend(fontsize=7)
+    else:
+        top.text(0.5, 0.5, "no model of this run gives p(z)", ha="center")
+    _save(figure, path)
+
+
 def regions(z_phot, z_spec, low, high, model: str, path, shown: int = 60) -> None:
     """z_phot against z_spec as a density, and the 90 % regions (low to high) of some objects drawn at random from a fixed
     seed (Mantis Shrimp's Fig. 7)."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 
 from skyloom import ledger, store
 from skyloom.canonical import digest
-from skyloom.errors import SkyloomError
+from skyloom.errors import InputError, SkyloomError
 from skyloom.fingerprint import fingerprint
 from skyloom.pz import distribution
 from skyloom.release import catalog, formats
@@ -23,6 +24,8 @@ def arguments(parser) -> None:
     parser.add_argument("--rejected", nargs="+", required=True)
     parser.add_argument("--selected", nargs="+", required=True)
     parser.add_argument("--lost", required=True, help="dataset/lost.parquet")
+    parser.add_argument("--calibrated", nargs="*", default=[], help="files of the verb calibrate")
+    parser.add_argument("--support", default="", help="file of the verb support")
     parser.add_argument("--service", default="hsc")
     parser.add_argument("--pz", required=True, help="folder of pz_{model}.hdf5")
     for name in ("parquet", "fits", "ledger", "all-lost"):
@@ -36,12 +39,17 @@ def run(args) -> None:
     table, status, bands, magnitudes = _dataset(args.data)
     surveys = _surveys(args.data)
     models = catalog.combine_predictions([_prediction(path) for path in args.predictions])
+    calibrations = {}
+    for path in args.calibrated:
+        calibrations |= _calibrated(path, models)
     columns = catalog.build(table, status, bands, magnitudes, models, args.service,
-                            distribution.grid(*args.settings["grid"]), surveys)
+                            distribution.grid(*args.settings["grid"]), surveys,
+                            store.columns(args.support) if args.support else None)
     raw = [store.parquet_meta(path) for path in args.raw]
     code = digest([fingerprint("build-catalog"), *(store.attributes(path)["model_code"] for path in args.predictions)])
     meta = common.provenance(args.settings, code) | {"query_sha256": ",".join(m["query_sha256"] for m in raw),
-                                                     "flag_bits": formats.flag_names(catalog.BITS)}
+                                                     "flag_bits": formats.flag_names(catalog.BITS),
+                                                     **calibrations}
     steps, lost = _ledger(args, raw)
     chain = ledger.build_ledger(steps, lost)
     ends = chain.groupby("sample")["rows_out"].last().sum()
@@ -86,6 +94,18 @@ def _surveys(paths) -> dict[str, np.ndarray]:
 def _prediction(path) -> dict:
     about = {k: v for k, v in store.attributes(path).items() if k in ("model", "seed")}
     return {**store.arrays(path, ["object_id", "z", *distribution.NAMES]), **about}
+
+
+def _calibrated(path, models: dict) -> dict:
+    """Put a model's calibrated p(z) and conformal half-widths in place; what the metadata say of it."""
+    about, block = store.attributes(path), store.arrays(path, ["object_id", "pz", "edges"])
+    own = models[about["model"]]
+    if not np.array_equal(block.pop("object_id"), own["object_id"]):
+        raise InputError(f"{path} holds other objects than the predictions of {about['model']}; rerun calibrate")
+    if about["calibration"]:
+        own["arrays"] = block
+    own["conformal"] = {level: float(half) for level, half in json.loads(about["conformal"]).items()}
+    return {f"calibration_{about['model']}": about["calibration"] or "none"}
 
 
 def _ledger(args, raw):

@@ -22,6 +22,7 @@ def arguments(parser) -> None:
     parser.add_argument("--catalog", required=True)
     parser.add_argument("--data", required=True, help="packed testing file: columns for the subsets")
     parser.add_argument("--predictions", nargs="+", required=True)
+    parser.add_argument("--calibrated", nargs="*", default=[], help="files of the verb calibrate")
     parser.add_argument("--folder", required=True, help="where metrics.csv, the tables and the figures go")
 
 
@@ -33,13 +34,13 @@ def run(args) -> None:
     catalog, folder = store.read_parquet(args.catalog), Path(args.folder)
     tested = catalog[(catalog["split"] == "testing") & np.isfinite(catalog["z_spec"])].set_index("object_id")
     parts = _subsets(args.data, tested.index, args.settings["subsets"])
-    zs, rows, scored = tested["z_spec"].to_numpy(), [], {}
-    for model, seeds in sorted(_one_grid(_by_model(args.predictions), args.settings["grid"]).items()):
-        scored[model] = {seed: _aligned(block, tested.index) for seed, block in sorted(seeds.items())}
-        blocks = [_rows(block, zs, parts, args.settings) for block in scored[model].values()]
-        scored[model]["ensemble"] = _ensemble(list(scored[model].values()))
-        named = [*zip(scored[model], blocks, strict=False), ("all", _mean(blocks)),
-                 ("ensemble", _rows(scored[model]["ensemble"], zs, parts, args.settings))]
+    zs = tested["z_spec"].to_numpy()
+    found, rows = _applicable(_by_model(args.predictions))
+    scored = _scored(_one_grid(found | _by_model(args.calibrated), args.settings["grid"]), tested.index)
+    for model, seeds in scored.items():
+        blocks = {seed: _rows(block, zs, parts, args.settings) for seed, block in seeds.items()}
+        trained = [block for seed, block in blocks.items() if seed != "ensemble"]
+        named = [*blocks.items(), *([("all", _mean(trained))] if trained else [])]
         rows += [(model, seed, "testing", *row) for seed, block in named for row in block]
     frame = pandas.DataFrame(rows, columns=COLUMNS)
     store.write_csv(folder / "metrics.csv", frame)
@@ -49,15 +50,33 @@ def run(args) -> None:
     _draw(scored, zs, frame, folder)
 
 
+def _scored(models: dict, index) -> dict:
+    """{model: {seed: what it says of the objects of `index`}}, of models with seeds also their `ensemble`."""
+    out = {}
+    for model, seeds in sorted(models.items()):
+        out[model] = {seed: _aligned(block, index) for seed, block in sorted(seeds.items())}
+        out[model].setdefault("ensemble", _ensemble(list(out[model].values())))
+    return out
+
+
 def _draw(scored, zs, frame, folder) -> None:
+    for model in frame.loc[frame["metric"] == "not_applicable", "model"]:
+        with store.replacing(folder / f"z_{model}.png") as path:
+            figures.z_against_z(np.zeros(0), np.zeros(0), model, path)
     for model, seeds in scored.items():
         block = seeds["ensemble"]
+        if "+" in model:
+            continue
         with store.replacing(folder / f"z_{model}.png") as path:
             if "pz" in block:
                 regions = [histogram.quantile(block["pz"], block["edges"], level) for level in (0.05, 0.95)]
                 figures.regions(block["z"], zs, *regions, model, path)
             else:
                 figures.z_against_z(block["z"], zs, model, path)
+    values = {model: scores.pit(seeds["ensemble"]["pz"], seeds["ensemble"]["edges"], zs)
+              for model, seeds in scored.items() if "pz" in seeds["ensemble"]}
+    with store.replacing(folder / "pit.png") as path:
+        figures.pit(values, path)
     with store.replacing(folder / "binned.png") as path:
         figures.binned_metrics(frame[frame["subset"] == ""], path)
 
@@ -80,8 +99,22 @@ def _by_model(paths) -> dict:
     out: dict = {}
     for path in paths:
         meta = store.attributes(path)
-        out.setdefault(meta["model"], {})[int(meta["seed"])] = store.arrays(path, ("object_id", "z", *distribution.NAMES))
+        block = store.arrays(path, ("object_id", "z", *distribution.NAMES))
+        if not meta.get("calibration", "none"):
+            continue  # no calibration passed the gate
+        if "calibration" in meta:
+            out[f"{meta['model']}+{meta['calibration']}"] = {"ensemble": block}
+        else:
+            out.setdefault(meta["model"], {})[int(meta["seed"])] = block | {"reason": meta.get("reason", "")}
     return out
+
+
+def _applicable(models: dict) -> tuple[dict, list[tuple]]:
+    """The models that gave z, and a row of metrics.csv with the reason for each that could not be applied."""
+    reasons = {model: {block.pop("reason") for block in seeds.values()} for model, seeds in models.items()}
+    rows = [(model, "all", "testing", "", "", "", "not_applicable", " ".join(sorted(why)), *[np.nan] * 3, 0)
+            for model, why in sorted(reasons.items()) if any(why)]
+    return {model: seeds for model, seeds in models.items() if not any(reasons[model])}, rows
 
 
 def _one_grid(models: dict, grid) -> dict:
@@ -100,6 +133,9 @@ def _one_grid(models: dict, grid) -> dict:
 
 def _aligned(block, index) -> dict:
     order = {int(i): k for k, i in enumerate(block["object_id"])}
+    missing = [int(i) for i in index if int(i) not in order]
+    if missing:
+        raise InputError(f"predictions lack {len(missing)} objects of the catalog (the first: {missing[0]}); rerun predict")
     at = np.array([order[int(i)] for i in index], int)
     return {name: values if name == "edges" else values[at] for name, values in block.items()}
 
@@ -141,7 +177,8 @@ def _mean(blocks: list[list[tuple]]) -> list[tuple]:
 
 
 def _paired(scored, zs, settings) -> list[tuple]:
-    seeds = {model: [block for seed, block in blocks.items() if seed != "ensemble"] for model, blocks in scored.items()}
+    seeds = {model: [block for seed, block in blocks.items() if seed != "ensemble"] or [blocks["ensemble"]]
+             for model, blocks in scored.items()}
     points = {model: [block["z"] for block in blocks] for model, blocks in seeds.items()}
     terms = {model: [histogram.cde_terms(block["pz"], block["edges"], zs) for block in blocks]
              for model, blocks in seeds.items() if "pz" in blocks[0]}

@@ -8,21 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from skyloom import store, training
+from skyloom import fitting, store, training
 from skyloom.canonical import digest
 from skyloom.dataset import multi, read
 from skyloom.errors import InputError
-from skyloom.models import artefact, fusion, galaxiesml, mantis, registry, scaling, tabular
-from skyloom.models.heads import Head
+from skyloom.models import artefact, fusion, galaxiesml, mantis, registry, scaling
 from skyloom.verbs import common
-
-LEAST = 5  # objects from which a tabular estimator learns at all
 
 
 def arguments(parser) -> None:
     common.settings_argument(parser)
     parser.add_argument("--training", required=True)
     parser.add_argument("--validation", required=True)
+    parser.add_argument("--tuned", default="", help="JSON of the verb tune")
     parser.add_argument("--state", required=True, help="folder of the training state, kept for a killed run")
     parser.add_argument("--code", default="", help="fingerprint of the code, part of the state's key")
     parser.add_argument("--shuffle-redshifts", action="store_true", help="a check: must ruin the score")
@@ -34,6 +32,8 @@ def run(args) -> None:
     """Train, early-stopped on the `select` half of validation; write weights, model.json, history.csv."""
     settings = args.settings
     options = registry.options(settings["model"], settings["options"])
+    if args.tuned:
+        options |= json.loads(Path(args.tuned).read_text())["chosen"]
     data_hash = read.file_hash([args.training, args.validation])
     training.prepare(settings["seed"], settings["threads"])
     device = training.choose_device(settings["device"])
@@ -50,7 +50,7 @@ def run(args) -> None:
         loss = galaxiesml.loss
         with torch.no_grad():  # start at the mean redshift, where eq. (1) has a slope
             model.head.bias.fill_(float(train.z.mean()))
-    key = digest({"settings": settings, "code": args.code, "data": data_hash, "device": device.type})
+    key = digest({"settings": settings, "options": options, "code": args.code, "data": data_hash, "device": device.type})
     state = State(Path(args.state), settings["model"], settings["seed"], key)
     history, best = training.fit(model, loss, train, select, options, settings["seed"], device, precision,
                                  state.load, state.save)
@@ -92,35 +92,14 @@ def _data(args, options):
 
 def _tabular(args, options):
     """(network, loss, training arrays, select arrays, description) of a tabular estimator."""
-    magnitudes = tabular.by_wavelength(read.magnitude_columns(args.training))
-    errors = tabular.errors_of(store.names(args.training), magnitudes) if options["errors"] else {}
-    names = [*magnitudes, *errors.values(), *options["columns"], "specz_redshift"]
-    train, held = (read.Split(path, names, images=False) for path in (args.training, args.validation))
-    rows = [np.flatnonzero(np.isfinite(split.columns["specz_redshift"]) & chosen)
-            for split, chosen in ((train, True), (held, held.columns["subset"] == "select"))]
-    for path, found in zip((args.training, args.validation), rows, strict=True):
-        if len(found) < LEAST:
-            raise InputError(f"{path} has {len(found)} objects with a redshift to learn from, fewer than {LEAST}; "
-                             "give a larger sample")
-    z = train.columns["specz_redshift"][rows[0]]
-    table = tabular.fit({n: train.columns[n][rows[0]] for n in names}, magnitudes, errors, options["columns"])
-    head = Head(options["head"], options["outputs"], float(z.min()), float(z.max()) + 1e-6)
-    model = registry.build_tabular(options, table, head)
-    out = [tabular_arrays(split, at, table) for split, at in zip((train, held), rows, strict=True)]
-    model.features.fit(out[0].table)
+    found = fitting.columns(args.training, options)
+    train, held = (read.Split(path, [*found.inputs, "specz_redshift"], False) for path in (args.training, args.validation))
+    model, head, table, out = fitting.network(train, fitting.rows_of(train, True), options, found)
+    select = fitting.arrays(held, fitting.rows_of(held, held.columns["subset"] == "select"), table)
     if args.shuffle_redshifts:
-        out[0].z = out[0].z[torch.randperm(len(out[0].z), generator=torch.Generator().manual_seed(0))]
-    if options["noise"]:
-        out[0].jitter = lambda raw, generator: tabular.jitter(raw, len(magnitudes), options["noise"], generator)
-    card = {"table": table | {"features": model.features.constants()}, "image": None, "bands": [], "head": head.facts(),
-            "inputs": names[:-1]}
-    return model, head.loss, *out, card
-
-
-def tabular_arrays(split: read.Split, rows: np.ndarray, table: dict) -> training.Arrays:
-    """Training arrays of some rows of a split for a tabular network."""
-    raw = tabular.raw({name: values[rows] for name, values in split.columns.items()}, table)
-    return training.Arrays(None, torch.from_numpy(raw), torch.tensor(split.columns["specz_redshift"][rows], dtype=torch.float32))
+        out.z = out.z[torch.randperm(len(out.z), generator=torch.Generator().manual_seed(0))]
+    return model, head.loss, out, select, {"table": table, "image": None, "bands": [], "head": head.facts(),
+                                           "inputs": found.inputs}
 
 
 def _fusion_data(args, options):

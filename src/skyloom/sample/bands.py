@@ -1,0 +1,21 @@
+"""What the names of magnitude columns tell: which band, in which order, and where the error stands."""
+
+from __future__ import annotations
+
+# bands from the ultraviolet to the infrared
+BANDS = ("fuv", "nuv", "u", "b", "g", "v", "r", "ic", "i", "z", "y", "j", "h", "k", "ks", "w1", "w2", "w3", "w4")
+
+
+def by_wavelength(magnitudes: list[str]) -> list[str]:
+    """Magnitude columns from blue to red by the band in their names (`g_mag`, `ps1_g_mag`, `g_cmodel_mag`); columns of other
+    names follow as they came."""
+    def place(name):
+        return min((BANDS.index(part) for part in name.lower().split("_") if part in BANDS), default=len(BANDS))
+
+    return sorted(magnitudes, key=place)
+
+
+def errors_of(names, magnitudes: list[str]) -> dict[str, str]:
+    """{magnitude column: its error column} among a table's column names: `_magerr` or `_magsigma` instead of `_mag`."""
+    ends = ("err", "sigma")
+    return {m: next(m + end for end in ends if m + end in names) for m in magnitudes if any(m + end in names for end in ends)}

@@ -1,0 +1,68 @@
+rule support:
+    """How unlike the training objects each object is."""
+    input:
+        data=[f"{dataset_name(s, min(SIZES))}.hdf5" for s in SPLITS],
+    output:
+        support=f"{RESULTS}/dataset/support.h5",
+    log:
+        f"logs/{RUN}/support.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1500,
+    params:
+        settings=settings(),
+        code=fingerprint("support"),
+    shell:
+        "python -m skyloom support --settings {params.settings:q} --data {input.data:q} --out {output.support:q} 2> {log}"
+
+
+rule calibrate:
+    """One model's p(z), the mean over seeds, recalibrated on the objects kept for it if that improves it."""
+    input:
+        predictions=expand(f"{RESULTS}/models/{{{{model}}}}/seed{{seed}}/predictions.h5", seed=SEEDS),
+        data=model_data(SPLITS),
+    output:
+        calibrated=f"{RESULTS}/models/{{model}}/calibrated.h5",
+        verdicts=report(
+            f"{RESULTS}/models/{{model}}/calibration.json",
+            category="Evaluation",
+            labels={"model": "{model}"},
+        ),
+    log:
+        f"logs/{RUN}/calibrate/{{model}}.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=3000,
+    params:
+        settings=settings("calibration", seed=config["seed"], grid=config["evaluation"]["grid"]),
+        code=fingerprint("calibrate"),
+    shell:
+        "python -m skyloom calibrate --settings {params.settings:q} --predictions {input.predictions:q} "
+        "--data {input.data:q} --out {output.calibrated:q} --verdicts {output.verdicts:q} 2> {log}"
+
+
+rule peer:
+    """p(z) of the testing objects by another estimator; it learns from training and validation."""
+    input:
+        training=expand(f"{dataset_name('{split}', min(SIZES))}.hdf5", split=["training", "validation"]),
+        testing=f"{dataset_name('testing', min(SIZES))}.hdf5",
+    output:
+        predictions=f"{RESULTS}/peers/{{peer}}/predictions.h5",
+    log:
+        f"logs/{RUN}/peer/{{peer}}.log",
+    benchmark:
+        f"logs/{RUN}/peer/{{peer}}.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        settings=peer_settings,
+        code=fingerprint("peer"),
+        python=config["rail"]["python"],
+        timing=lambda wildcards: f"logs/{RUN}/peer/{wildcards.peer}.json",
+    shell:
+        "python -m skyloom peer --settings {params.settings:q} --python {params.python:q} --training {input.training:q} "
+        "--testing {input.testing:q} --out {output.predictions:q} --timing {params.timing:q} 2> {log}"
