@@ -62,9 +62,17 @@ rule evaluate:
     resources:
         mem_mb=1500,
     params:
-        settings=settings("evaluation", seed=config["seed"], archive=config["archive"], surveys=MODEL_SURVEYS),
+        settings=settings(
+            "evaluation",
+            seed=config["seed"],
+            archive=config["archive"],
+            surveys=MODEL_SURVEYS,
+            table=FINAL,
+            **({"config_hash": science_hash()} if FINAL else {}),
+        ),
+        final="--final docs/final_runs.csv" if FINAL else "",
         code=fingerprint("evaluate"),
         folder=lambda wildcards, output: os.path.dirname(output.metrics),
     shell:
         "python -m skyloom evaluate --settings {params.settings:q} --catalog {input.catalog:q} --data {input.data:q} "
-        "--predictions {input.predictions:q} {input.peers:q} --calibrated {input.calibrated:q} --folder {params.folder:q} 2> {log}"
+        "--predictions {input.predictions:q} {input.peers:q} --calibrated {input.calibrated:q} {params.final} --folder {params.folder:q} 2> {log}"

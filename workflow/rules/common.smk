@@ -49,6 +49,9 @@ WITH_PZ = [model for model in MODELS if trainings.has_pz(model)]
 MODEL_SURVEYS = {model: trainings.surveys_of(model, config["models"][model]) for model in FUSIONS}
 SWEEP = trainings.sweep(config["models"], config["sweep"])
 SEEDS = config["train"]["seeds"]
+# The name of the evaluation table where it is one that is set aside for the end.
+FINAL = os.path.basename(config["local"]["tables"].get("evaluation", "").split(":")[0])
+FINAL = FINAL if FINAL in config["evaluation"]["final_files"] else ""
 PEERS = config["peers"]["models"] if LABELLED else []
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
 

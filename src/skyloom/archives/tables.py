@@ -10,15 +10,16 @@ import numpy as np
 from skyloom.errors import InputError
 
 
-def load(path: str):
-    """DataFrame of a table file; InputError if it is missing or of no known kind."""
+def load(path: str, names=None):
+    """DataFrame of a table file; `names` stand for those of a text table's header. InputError if it is missing, of no known
+    kind, or has rows of more values than names."""
     name, _, group = path.partition(":")
     if not Path(name).is_file():
         raise InputError(f"the table {name} does not exist; give an existing file under `local.tables`")
     kind = Path(name).suffix.lower()
     try:
-        if kind in (".csv", ".txt", ".tsv"):
-            return _text(name)
+        if kind in (".csv", ".txt", ".tsv", ".dat", ".cat", ".train"):
+            return _text(name, names)
         if kind in (".parquet", ".pq"):
             import pandas
 
@@ -32,8 +33,9 @@ def load(path: str):
     raise InputError(f"the table {path} is of no known kind; use CSV, FITS, Parquet or HDF5 (file.h5:group)")
 
 
-def _text(name):
-    """A delimited text file; the header is the first line, or the last of its leading `#` lines."""
+def _text(name, given):
+    """A delimited text file. Its names: `# 3 NAME` lines (SExtractor's and BPZ's), else the last of its leading `#` lines or its
+    first line, else, where that line is all numbers, c1, c2, ..."""
     import pandas
 
     with open(name) as handle:
@@ -43,12 +45,33 @@ def _text(name):
             if not line.startswith("#") and len(lines) > 1:
                 break
     heads = [k for k, line in enumerate(lines) if line.startswith("#")]
-    header = lines[heads[-1]].lstrip("# ") if heads else lines[0]
-    names = [n.strip() for n in header.split(_separator(header))]
-    skip = heads[-1] + 1 if heads else 1
     # ANNZ's tables separate names by `;` and values by `,`: each kind of line is looked at by itself
     values = _separator(lines[-1]) or r"\s+"
+    numbered = [line.split() for line in lines if line.startswith("#")]
+    numbered = {int(words[1]): words[2] for words in numbered if len(words) >= 3 and words[1].isdigit()}
+    columns = len(lines[-1].split(_separator(lines[-1])))
+    if given:
+        comments = heads[-1] + 1 if heads else 0
+        names, skip = list(given), comments or int(not all(_is_number(w) for w in lines[0].split(_separator(lines[0]))))
+    elif set(numbered) == set(range(1, columns + 1)):
+        names, skip = [numbered[k] for k in range(1, columns + 1)], heads[-1] + 1
+    elif not heads and all(_is_number(word) for word in lines[0].split(_separator(lines[0]))):
+        names, skip = [f"c{k}" for k in range(1, columns + 1)], 0
+    else:
+        header = lines[heads[-1]].lstrip("# ") if heads else lines[0]
+        names, skip = [n.strip() for n in header.split(_separator(header))], heads[-1] + 1 if heads else 1
+    if len(names) != columns:
+        raise InputError(f"the table {name} has {columns} values a row but {len(names)} column names; "
+                         "name them all under `local.columns.names`")
     return pandas.read_csv(name, sep=values, names=names, skiprows=skip, skipinitialspace=True, header=None)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _separator(line: str) -> str | None:
@@ -82,7 +105,7 @@ def read(path: str, columns: dict, part: str):
     """
     import pandas
 
-    table = load(path)
+    table = load(path, columns.get("names"))
     if not columns.get("magnitudes"):
         raise InputError("`local.columns.magnitudes` is empty; name one column a band")
     if part != "target" and not columns.get("redshift"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ def arguments(parser) -> None:
     parser.add_argument("--data", required=True, help="packed testing file: columns for the subsets")
     parser.add_argument("--predictions", nargs="+", required=True)
     parser.add_argument("--calibrated", nargs="*", default=[], help="files of the verb calibrate")
+    parser.add_argument("--final", default="", help="CSV that counts the evaluations on files set aside")
     parser.add_argument("--folder", required=True, help="where metrics.csv, the tables and the figures go")
 
 
@@ -48,6 +50,15 @@ def run(args) -> None:
     store.write_csv(folder / "subsets.csv", tables.subsets(frame))
     store.write_csv(folder / "paired.csv", pandas.DataFrame(_paired(scored, zs, args.settings), columns=PAIRED))
     _draw(scored, zs, frame, folder)
+    if args.final:
+        _count_final(Path(args.final), args.settings)
+
+
+def _count_final(path: Path, settings: dict) -> None:
+    """Append this evaluation's time, run, table and configuration to the list of final runs."""
+    old = path.read_text() if path.exists() else "time,run,table,config_hash\n"
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    store.write_text(path, f"{old}{now},{settings['run']},{settings['table']},{settings['config_hash']}\n")
 
 
 def _scored(models: dict, index) -> dict:
