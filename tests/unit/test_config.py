@@ -15,8 +15,11 @@ def test_the_shipped_configs_are_valid(monkeypatch):
     assert config.load([ROOT / "config.yaml"])["run"] == "demo"
     assert config.load([ROOT / "resources" / "recipes" / "galaxiesml.yaml"])["run"] == "galaxiesml"
     monkeypatch.setenv("SKYLOOM_TEST_DATA", "/data")
-    for table in (ROOT / "resources" / "recipes" / "tables").glob("*.yaml"):
-        assert config.load([ROOT / "resources" / "recipes" / "table.yaml", table])["run"] == table.stem
+    recipes = ROOT / "resources" / "recipes"
+    for table in (recipes / "tables").glob("*.yaml"):
+        assert config.load([recipes / "table.yaml", table, recipes / "final.yaml"])["run"] == table.stem
+    with pytest.raises(InputError, match=r"evaluation\.final: true"):
+        config.load([recipes / "table.yaml", recipes / "tables" / "dc2.yaml"])
 
 
 def test_nested_defaults_are_filled():

@@ -22,7 +22,7 @@ rule build_catalog:
     resources:
         mem_mb=1500,
     params:
-        settings=settings(config_hash=science_hash(), grid=config["evaluation"]["grid"]),
+        settings=settings("release", config_hash=science_hash(), grid=config["evaluation"]["grid"]),
         code=fingerprint("build-catalog"),
         service=SERVICE,
         support=lambda wildcards, input: f"--support {input.support}" if input.support else "",

@@ -21,6 +21,7 @@ STAGES = {"knn": ("k_nearneigh", "KNearNeighInformer", "KNearNeighEstimator"),
 
 
 def main(path: str) -> None:
+    """Do the job that a JSON file describes."""
     job = json.loads(Path(path).read_text())
     training, testing = (dict(np.load(job[name])) for name in ("training", "testing"))
     with tempfile.TemporaryDirectory() as folder:

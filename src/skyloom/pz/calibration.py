@@ -60,7 +60,7 @@ class Monotone(nn.Module):
     def forward(self, x, a):
         """Logits for features (n, k) and levels a (n, m)."""
         shift, slope, places = self.context(x).split([1, 1, len(self.rise)], dim=1)
-        level = torch.logit(a.clamp(1e-4, 1 - 1e-4))
+        level = torch.logit(a.clamp(1e-6, 1 - 1e-6))
         bends = torch.tanh(nn.functional.softplus(self.rise) * level[:, :, None] + places[:, None])
         return nn.functional.softplus(slope + UNIT) * level + shift + (bends * nn.functional.softplus(self.out)).sum(dim=2)
 
@@ -82,7 +82,7 @@ def local(pz, edges, z, x, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     for _ in range(STEPS):
         rows = torch.randint(len(u), (min(512, len(u)),), generator=generator)
-        a = torch.rand(len(rows), 8, generator=generator)
+        a = 0.5 - 0.5 * torch.cos(np.pi * torch.rand(len(rows), 8, generator=generator))  # more of them at the ends
         loss = nn.functional.binary_cross_entropy_with_logits(net(inputs[rows], a), (u[rows, None] <= a).float())
         optimiser.zero_grad()
         loss.backward()
@@ -92,7 +92,8 @@ def local(pz, edges, z, x, seed: int = 0):
     @torch.no_grad()
     def curves(features):
         found = torch.sigmoid(net(features, torch.tensor(LEVELS, dtype=torch.float32).expand(len(features), -1))).double().numpy()
-        return (found - found[:, :1]) / (found[:, -1:] - found[:, :1])
+        found[:, 0], found[:, -1] = 0.0, 1.0
+        return found
 
     def apply(rows, edges, x):
         features = ready(x)

@@ -66,7 +66,7 @@ def mean(arrays: dict) -> np.ndarray:
 
 def outside(arrays: dict, edges) -> np.ndarray:
     """(n,) probability outside the edges."""
-    return 1 - probabilities(arrays, edges).sum(axis=1)
+    return np.clip(1 - probabilities(arrays, edges).sum(axis=1), 0, 1)
 
 
 def combined(parts: list[dict]) -> dict:
@@ -101,7 +101,7 @@ def summaries(arrays: dict, edges, conformal=None, block: int = 20_000) -> dict[
         pz = probabilities(some, edges)
         ends = {f"c{round(100 * float(level))}_{side}": histogram.quantile(pz, edges, 0.5 + sign * half)
                 for level, half in (conformal or {}).items() for side, sign in (("low", -1), ("high", 1))}
-        parts.append({**histogram.summaries(pz, edges), **ends, "mean": mean(some), "outside": 1 - pz.sum(axis=1)})
+        parts.append({**histogram.summaries(pz, edges), **ends, "mean": mean(some), "outside": np.clip(1 - pz.sum(axis=1), 0, 1)})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

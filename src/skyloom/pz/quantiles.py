@@ -32,15 +32,17 @@ def mean(levels, locs) -> np.ndarray:
 
 def compress(pz, edges, bound: float = 0.005, most: int = 32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(levels (k,), locs (n, k), error (n,)): the fewest of 8, 16 or `most` quantiles with which the cdf of histograms changes
-    by at most `bound` in all rows, or `most` where that doesn't do; error = the largest change of a row at the edges.
+    by at most `bound` in all rows, or `most` where that doesn't do; error = the largest change of a row at the inner edges:
+    what lies beyond the last edge is put onto it.
 
-    Levels lie at the middle of equal shares, so that no quantile stands where the density may be nothing.
+    Levels lie closer towards 0 and 1, where straight lines fit a tail worst. Where a row is empty between two modes, its error
+    may reach half the distance of two levels and a little more, 0.03 with 32.
     """
     edges, total = np.asarray(edges, float), np.cumsum(np.asarray(pz, float), axis=1)
     for count in (8, 16, most):
-        levels = (np.arange(count) + 0.5) / count
+        levels = 0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
         locs = np.column_stack([histogram.quantile(pz, edges, level) for level in levels])
-        error = np.abs(cdf(levels, locs, edges[1:]) - total).max(axis=1)
+        error = np.abs(cdf(levels, locs, edges[1:-1]) - total[:, :-1]).max(axis=1)
         if np.nanmax(error, initial=0.0) <= bound:
             break
     return levels, locs, error

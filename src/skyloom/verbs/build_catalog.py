@@ -11,7 +11,7 @@ from skyloom import ledger, store
 from skyloom.canonical import digest
 from skyloom.errors import InputError, SkyloomError
 from skyloom.fingerprint import fingerprint
-from skyloom.pz import distribution
+from skyloom.pz import distribution, quantiles
 from skyloom.release import catalog, formats
 from skyloom.verbs import common
 
@@ -60,8 +60,8 @@ def run(args) -> None:
     order = np.argsort(table["object_id"], kind="stable")
     for name, block in models.items():
         if "arrays" in block:
-            formats.write_qp(Path(args.pz) / f"pz_{name}.hdf5", table["object_id"][order],
-                             distribution.take(block["arrays"], order), meta)
+            arrays, error = _stored(distribution.take(block["arrays"], order), args.settings)
+            formats.write_qp(Path(args.pz) / f"pz_{name}.hdf5", table["object_id"][order], arrays, meta | error)
     store.write_csv(args.ledger, chain)
     store.write_parquet(args.all_lost, lost, meta)
 
@@ -106,6 +106,16 @@ def _calibrated(path, models: dict) -> dict:
         own["arrays"] = block
     own["conformal"] = {level: float(half) for level, half in json.loads(about["conformal"]).items()}
     return {f"calibration_{about['model']}": about["calibration"] or "none"}
+
+
+def _stored(arrays: dict, settings) -> tuple[dict, dict]:
+    """p(z) in the form in which it is kept, and what the file says of the change."""
+    if settings["pz"] == "native":
+        return arrays, {}
+    edges = np.asarray(arrays.get("edges", distribution.grid(*settings["grid"])), float)
+    levels, locs, error = quantiles.compress(distribution.probabilities(arrays, edges), edges)
+    return {"levels": levels, "locs": locs}, {"largest_cdf_error": float(np.nanmax(error, initial=0.0)),
+                                              "median_cdf_error": float(np.nanmedian(error)) if len(error) else 0.0}
 
 
 def _ledger(args, raw):
