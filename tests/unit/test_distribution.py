@@ -1,11 +1,13 @@
 """The three forms of p(z): closed forms of mixtures, quantiles and conversions; heads that learn them; support; tuning."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
 
-from skyloom import training, tuning
+from skyloom import ensemble, fitting, training, tuning
 from skyloom.errors import InputError
 from skyloom.models import heads, registry, tabular
 from skyloom.pz import distribution, histogram, mixture, quantiles, support
@@ -197,3 +199,15 @@ def test_coordinate_search_finds_the_minimum_and_wants_more_than_noise():
     assert [row["chosen"] for row in rows] == [True, True, True, False]
     fold = tuning.folds(np.arange(3000), 3)
     assert np.bincount(fold) == pytest.approx([1000] * 3, abs=120) and np.array_equal(fold, tuning.folds(np.arange(3000), 3))
+
+
+def test_an_ensemble_is_plain_data_and_predicts_what_its_members_do():
+    columns, z = table_of(300)
+    read = fitting.Columns(["g_mag", "r_mag"], {"g_mag": "g_magerr", "r_mag": "r_magerr"}, [])
+    model = ensemble.fit(columns, read, z, {"max_epochs": 3, "width": 16, "depth": 1}, [1, 2])
+    found = ensemble.predict(pickle.loads(pickle.dumps(model)), columns)
+    assert found["weights"].shape == (300, 16) and found["weights"].sum(axis=1) == pytest.approx(1)
+    alone = [ensemble.predict({**model, "members": [one]}, columns) for one in model["members"]]
+    assert distribution.mean(found) == pytest.approx((distribution.mean(alone[0]) + distribution.mean(alone[1])) / 2)
+    with pytest.raises(InputError, match="no column `g_mag`"):
+        ensemble.predict(model, {})

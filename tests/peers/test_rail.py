@@ -1,0 +1,50 @@
+"""skyloom's stages in RAIL's own harness: inform, estimate, evaluate; optional, because RAIL is no dependency."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rail.estimation", reason="RAIL isn't installed beside skyloom: pip install 'skyloom[rail]'")
+
+
+def table(n, seed):
+    rng = np.random.default_rng(seed)
+    z = rng.uniform(0.1, 1.0, n)
+    r = rng.uniform(18, 22, n)
+    out = {"object_id": np.arange(n) + 7_000_000_000, "redshift": z, "g": r + 2 * z, "r": r, "i": r - z}
+    for band in "gri":
+        out |= {band: out[band] + 0.02 * rng.standard_normal(n), f"e{band}": np.full(n, 0.02)}
+    out["g"][:3] = 99.0
+    return out
+
+
+@pytest.mark.filterwarnings("default")
+def test_inform_estimate_evaluate(tmp_path, monkeypatch):
+    from rail.core.data import TableHandle
+    from rail.estimation.estimator import CatEstimator
+
+    from rail.estimation.algos.skyloom_pz import SkyloomEstimator, SkyloomInformer
+
+    monkeypatch.chdir(tmp_path)
+    assert set(CatEstimator.config_options) <= set(SkyloomEstimator.config_options)
+    shared = {"bands": list("gri"), "err_bands": ["eg", "er", "ei"], "hdf5_groupname": ""}
+    inform = SkyloomInformer.make_stage(name="inform", model="model.pkl", n_seeds=2,
+                                        options={"max_epochs": 15, "width": 32, "batch_size": 64}, **shared)
+    model = inform.inform(TableHandle("training", data=table(800, 1)))
+    estimate = SkyloomEstimator.make_stage(name="estimate", model=model, output="output.hdf5", id_col="object_id", zmax=1.5,
+                                           **shared)
+    test = table(300, 2)
+    found = estimate.estimate(TableHandle("testing", data=test)).read()
+    assert found.npdf == 300 and np.array_equal(np.ravel(found.ancil["id"]), test["object_id"])
+    assert np.median(np.abs(np.ravel(found.ancil["zmode"]) - test["redshift"])[3:]) < 0.05
+    below = found.cdf(test["redshift"][:, None])
+    assert np.ravel(below).min() >= 0 and 0.2 < np.mean(below) < 0.8
+
+
+def test_a_file_of_another_group_is_one_sentence(tmp_path):
+    from skyloom import ensemble, fitting
+    from skyloom.errors import InputError
+
+    with pytest.raises(InputError, match="no column `g`"):
+        ensemble.fit({"photometry": np.zeros(3)}, fitting.Columns(["g"], {}, []), np.zeros(3), {}, [1])
+    with pytest.raises(InputError, match="no model of skyloom"):
+        ensemble.predict({"kde": 1}, {})
