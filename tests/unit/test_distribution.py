@@ -10,9 +10,9 @@ from scipy.stats import norm
 from skyloom import ensemble, fitting, training, tuning
 from skyloom.errors import InputError
 from skyloom.models import heads, registry, tabular
-from skyloom.pz import distribution, histogram, mixture, quantiles, support
+from skyloom.pz import distribution, histogram, mixture, quantiles, support, tomography
 from skyloom.release import formats
-from skyloom.sample import bands
+from skyloom.sample import bands, subsets
 
 EDGES = distribution.grid(-0.1, 2.0, 0.005)
 ONE = {"weights": np.array([[1.0, 0.0]]), "means": np.array([[0.8, 0.1]]), "stds": np.array([[0.05, 0.05]])}
@@ -211,3 +211,25 @@ def test_an_ensemble_is_plain_data_and_predicts_what_its_members_do():
     assert distribution.mean(found) == pytest.approx((distribution.mean(alone[0]) + distribution.mean(alone[1])) / 2)
     with pytest.raises(InputError, match="no column `g_mag`"):
         ensemble.predict(model, {})
+
+
+def test_second_peaks_and_tomographic_bins():
+    """70 % at 0.5, 30 % at 1.2: a truth at 1.2 is lost to the mode and found by the second peak."""
+    pz = np.repeat(distribution.probabilities(TWO, EDGES), 4, axis=0)
+    single = distribution.probabilities(ONE, EDGES)
+    assert tomography.second_mode(pz, EDGES)[0] == pytest.approx(1.2, abs=0.006)
+    assert np.isnan(tomography.second_mode(single, EDGES)[0])
+    assert tomography.recovered(pz, EDGES, [0.5, 1.2, 1.21, 1.9]).tolist() == [1.0, 1.0, 0.0]
+    rng = np.random.default_rng(0)
+    mean = rng.uniform(0.2, 1.4, 3000)
+    pz = np.diff(norm.cdf((EDGES[None] - mean[:, None]) / 0.05), axis=1)
+    rows = tomography.stacks(pz, EDGES, mean, mean + 0.01 + 0.05 * rng.standard_normal(3000), 3, 200)
+    assert [row[0] for row in rows] == [1, 2, 3] and [row[3] for row in rows] == [1000] * 3
+    assert all(row[6] == pytest.approx(-0.01, abs=0.006) and row[7] < row[6] < row[8] for row in rows)
+
+
+def test_bins_of_any_expression():
+    conditions = subsets.binned({"g - r": [0, 1, 2]})
+    chosen = {k: subsets.select(k, v, {"g": np.array([1.0, 2.5, 9, np.nan]), "r": np.ones(4)}) for k, v in conditions.items()}
+    assert {k: v.tolist() for k, v in chosen.items()} == {"g - r [0, 1)": [True, False, False, False],
+                                                         "g - r [1, 2)": [False, True, False, False]}

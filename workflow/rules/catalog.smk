@@ -45,7 +45,7 @@ rule evaluate:
     output:
         metrics=report(f"{RESULTS}/evaluation/metrics.csv", category="Evaluation"),
         tables=report(
-            expand(f"{RESULTS}/evaluation/{{table}}.csv", table=["ablations", "subsets", "paired"]),
+            expand(f"{RESULTS}/evaluation/{{table}}.csv", table=["ablations", "subsets", "paired", "nz"]),
             category="Evaluation",
         ),
         figures=report(

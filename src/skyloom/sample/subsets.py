@@ -41,6 +41,12 @@ def select(name: str, expression: str, columns: dict[str, np.ndarray]) -> np.nda
     return np.broadcast_to(found, size)
 
 
+def binned(bins: dict[str, list[float]]) -> dict[str, str]:
+    """{`expression [low, high)`: condition} of every bin of {expression: edges}, as `select` reads it."""
+    return {f"{text} [{low:g}, {high:g})": f"({text}) >= {low} and ({text}) < {high}"
+            for text, edges in bins.items() for low, high in zip(edges[:-1], edges[1:], strict=True)}
+
+
 def _value(node, columns):
     if isinstance(node, ast.BoolOp):
         parts = [np.asarray(_value(part, columns), bool) for part in node.values]

@@ -9,12 +9,13 @@ import numpy as np
 
 from skyloom import store
 from skyloom.errors import InputError
-from skyloom.pz import comparison, distribution, histogram, metrics, scores
+from skyloom.pz import comparison, distribution, histogram, metrics, scores, tomography
 from skyloom.release import figures, tables
 from skyloom.sample import subsets
 from skyloom.verbs import common
 
 COLUMNS = ("model", "seed", "split", "subset", "z_min", "z_max", "metric", "convention", "value", "lo68", "hi68", "n")
+STACKS = ("model", "bin", "z_phot_min", "z_phot_max", "n", "mean_stack", "mean_true", "difference", "lo68", "hi68")
 PAIRED = ("model_a", "model_b", "metric", "convention", "difference", "lo68", "hi68", "lo95", "hi95", "n", "seeds")
 
 
@@ -35,7 +36,8 @@ def run(args) -> None:
 
     catalog, folder = store.read_parquet(args.catalog), Path(args.folder)
     tested = catalog[(catalog["split"] == "testing") & np.isfinite(catalog["z_spec"])].set_index("object_id")
-    parts = _subsets(args.data, tested.index, args.settings["subsets"])
+    parts = _subsets(args.data, tested.index, {**args.settings["subsets"], **subsets.binned(args.settings["bins"])},
+                     args.settings["subsets"])
     zs = tested["z_spec"].to_numpy()
     found, rows = _applicable(_by_model(args.predictions))
     scored = _scored(_one_grid(found | _by_model(args.calibrated), args.settings["grid"]), tested.index)
@@ -49,6 +51,11 @@ def run(args) -> None:
     store.write_csv(folder / "ablations.csv", tables.ablations(frame, args.settings["surveys"]))
     store.write_csv(folder / "subsets.csv", tables.subsets(frame))
     store.write_csv(folder / "paired.csv", pandas.DataFrame(_paired(scored, zs, args.settings), columns=PAIRED))
+    whole = {model: seeds["ensemble"] for model, seeds in scored.items() if "pz" in seeds["ensemble"]}
+    numbers = [args.settings[name] for name in ("tomography", "bootstrap", "seed")]
+    stacks = [(model, *row) for model, block in whole.items()
+              for row in tomography.stacks(block["pz"], block["edges"], block["z"], zs, *numbers)]
+    store.write_csv(folder / "nz.csv", pandas.DataFrame(stacks, columns=STACKS))
     _draw(scored, zs, frame, folder)
     if args.final:
         _count_final(Path(args.final), args.settings)
@@ -92,7 +99,7 @@ def _draw(scored, zs, frame, folder) -> None:
         figures.binned_metrics(frame[frame["subset"] == ""], path)
 
 
-def _subsets(path, index, expressions: dict) -> dict[str, np.ndarray]:
+def _subsets(path, index, expressions: dict, asked=()) -> dict[str, np.ndarray]:
     """{name: (n,) bool} for the rows of `index`."""
     if not expressions:
         return {}
@@ -101,9 +108,9 @@ def _subsets(path, index, expressions: dict) -> dict[str, np.ndarray]:
     at = np.array([order[int(i)] for i in index], int)
     out = {name: subsets.select(name, text, columns)[at] for name, text in expressions.items()}
     for name, chosen in out.items():
-        if not chosen.any():
+        if not chosen.any() and name in asked:
             raise InputError(f"`evaluation.subsets.{name}` holds for no testing object; loosen it or leave it out")
-    return out
+    return {name: chosen for name, chosen in out.items() if chosen.any()}
 
 
 def _by_model(paths) -> dict:
@@ -173,6 +180,9 @@ def _rows(block, zs, parts, settings) -> list[tuple]:
         if "pz" in block:
             found = scores.pz_metrics(block["pz"][chosen], block["edges"], zs[chosen], settings["bootstrap"], settings["seed"])
             out += [(subset, "", "", *row) for row in found]
+            second = tomography.recovered(block["pz"][chosen], block["edges"], zs[chosen])
+            out.append((subset, "", "", "second_peak_recovery", "0.15|mode",
+                        *metrics.mean_of(second, settings["bootstrap"], settings["seed"])))
     inside = metrics.binned(block["z"], zs, settings["bin_width"], settings["z_max"], min(settings["bootstrap"], 200),
                             settings["seed"])
     return out + [("", low, high, name, f"{convention}|mean", *rest) for low, high, name, convention, *rest in inside]
