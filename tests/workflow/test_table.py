@@ -17,7 +17,7 @@ from skyloom.release.catalog import BITS
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RAIL = Path(os.environ.get("SKYLOOM_RAIL_PYTHON", ROOT / ".venv-rail" / "bin" / "python"))
-pytestmark = pytest.mark.xdist_group("table")
+pytestmark = [pytest.mark.xdist_group("table"), pytest.mark.timeout(400)]
 
 
 def toy(n, seed, first, faint=0.0):
@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
 def snakemake(folder, *more):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run([sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "table.yaml", *more], cwd=folder,
-                          env=environment, capture_output=True, text=True, timeout=110)
+                          env=environment, capture_output=True, text=True, timeout=380)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 

@@ -1,0 +1,75 @@
+"""Write docs/photoz_results.md from the results of several table runs.
+
+    python docs/make_photoz.py results/dc2 results/boss_dr10 ...   # from the folder that holds results/ and logs/
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas
+
+DOCS = Path(__file__).resolve().parent
+SHOWN = [("sigma_iqr", "iqr/1.349|mode"), ("outlier_fraction", "0.15|mode"), ("bias", "median(1+z)|mode"),
+         ("cde_loss", "histogram"), ("crps", "z"), ("pit_ks", "D"), ("coverage", "0.68")]
+
+
+def cell(block, metric, convention) -> str:
+    """value [interval] of a metric, of the mean for estimators with a point only."""
+    for name in (convention, convention.replace("|mode", "|mean")):
+        row = block[(block["metric"] == metric) & (block["convention"] == name)]
+        if len(row):
+            r = row.iloc[0]
+            return f"{r['value']:.4f} [{r['lo68']:.4f}, {r['hi68']:.4f}]"
+    return "n/a"
+
+
+def page(folder: Path) -> list[str]:
+    """One run: all models, what differs from the tabular ensemble, calibration's verdicts, seconds."""
+    table = pandas.read_csv(folder / "evaluation" / "metrics.csv")
+    whole = table[table["subset"].isna() & table["z_min"].isna()]
+    objects = int(whole["n"].max())
+    lines = ["", f"## {folder.name}: {objects} testing objects", "",
+             "| model | " + " | ".join(f"{m} `{c}`" for m, c in SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
+    for model, block in whole.groupby("model"):
+        why = block[block["metric"] == "not_applicable"]
+        if len(why):
+            lines.append(f"| {model} | n/a: {why.iloc[0]['convention']} |" + " |" * (len(SHOWN) - 1))
+            continue
+        block = block[block["seed"] == "ensemble"]
+        lines.append(f"| {model} | " + " | ".join(cell(block, *which) for which in SHOWN) + " |")
+    paired = pandas.read_csv(folder / "evaluation" / "paired.csv")
+    ours = (paired["model_a"] == "tabular") | (paired["model_b"] == "tabular")
+    shown = paired[ours & paired["metric"].isin(["nmad", "cde_loss"])]
+    lines += ["", "Paired differences on the same objects, mean over seeds, a - b with 95 %:", "", "| a | b | metric | difference |",
+              "|---|---|---|---|"]
+    lines += [f"| {r.model_a} | {r.model_b} | {r.metric} | {r.difference:.4f} [{r.lo95:.4f}, {r.hi95:.4f}] |"
+              for r in shown.itertuples()]
+    for path in sorted(folder.glob("models/*/calibration.json")):
+        found = json.loads(path.read_text())
+        lines += ["", f"Calibration of {found['model']}: **{found['calibration'] or 'none passed the gate'}**"
+                  f" ({found['objects']} objects). " + "; ".join(f"{v['method']}: {v['why']}" for v in found["verdicts"]) + "."]
+    for path in sorted(folder.glob("models/*/tuned.json")):
+        found = json.loads(path.read_text())["chosen"]
+        lines += ["", f"Chosen by cross-validation: {', '.join(f'{k} {v}' for k, v in found.items())}."]
+    return lines + seconds(folder)
+
+
+def seconds(folder: Path) -> list[str]:
+    """Training and estimating times of the run's jobs."""
+    rows = []
+    for path in sorted(Path("logs", folder.name, "peer").glob("*.json")):
+        found = json.loads(path.read_text())
+        if "training_s" in found:
+            rows.append(f"{path.stem}: {found['training_s']:.0f} s training, "
+                        f"{1e6 * found['estimating_s'] / found['objects']:.0f} us an object")
+    for path in sorted(Path("logs", folder.name, "train").glob("tabular_seed*.benchmark.tsv")):
+        rows.append(f"{path.name.split('.')[0]}: {pandas.read_csv(path, sep=chr(9))['s'].iloc[0]:.0f} s training")
+    return ["", "Seconds, with other jobs beside them on the same core: " + "; ".join(rows) + "."] if rows else []
+
+
+if __name__ == "__main__":
+    head = ["# p(z) on tables: every model and peer on the same objects", "",
+            "Written by `python docs/make_photoz.py` from `metrics.csv`, `paired.csv`, `calibration.json` of each run. Intervals: 68 %,",
+            "bootstrap over testing objects. `seed = ensemble` of four seeds for our models, one seed for the peers."]
+    (DOCS / "photoz_results.md").write_text("\n".join(head + [line for path in sys.argv[1:] for line in page(Path(path))]) + "\n")
