@@ -37,12 +37,12 @@ def page(folder: Path) -> list[str]:
             lines.append(f"| {model} | n/a: {why.iloc[0]['convention']} |" + " |" * (len(SHOWN) - 1))
             continue
         block = block[block["seed"] == "ensemble"]
-        lines.append(f"| {model} | " + " | ".join(cell(block, *which) for which in SHOWN) + " |")
+        lines.append(f"| {model} | {' | '.join(cell(block, *which) for which in SHOWN)} |")
     paired = pandas.read_csv(folder / "evaluation" / "paired.csv")
     ours = (paired["model_a"] == "tabular") | (paired["model_b"] == "tabular")
     shown = paired[ours & paired["metric"].isin(["nmad", "cde_loss"])]
-    lines += ["", "Paired differences on the same objects, mean over seeds, a - b with 95 %:", "", "| a | b | metric | difference |",
-              "|---|---|---|---|"]
+    lines += ["", "Paired differences on the same objects, mean over seeds, a - b with 95 %:", "",
+              "| a | b | metric | difference |", "|---|---|---|---|"]
     lines += [f"| {r.model_a} | {r.model_b} | {r.metric} | {r.difference:.4f} [{r.lo95:.4f}, {r.hi95:.4f}] |"
               for r in shown.itertuples()]
     for path in sorted(folder.glob("models/*/calibration.json")):
@@ -70,6 +70,7 @@ def seconds(folder: Path) -> list[str]:
 
 if __name__ == "__main__":
     head = ["# p(z) on tables: every model and peer on the same objects", "",
-            "Written by `python docs/make_photoz.py` from `metrics.csv`, `paired.csv`, `calibration.json` of each run. Intervals: 68 %,",
-            "bootstrap over testing objects. `seed = ensemble` of four seeds for our models, one seed for the peers."]
-    (DOCS / "photoz_results.md").write_text("\n".join(head + [line for path in sys.argv[1:] for line in page(Path(path))]) + "\n")
+            "Written by `python docs/make_photoz.py` from `metrics.csv`, `paired.csv`, `calibration.json` of each run.",
+            "Intervals: 68 %, bootstrap over testing objects. Our models: the ensemble of four seeds; the peers: one seed."]
+    body = [line for path in sys.argv[1:] for line in page(Path(path))]
+    (DOCS / "photoz_results.md").write_text("\n".join(head + body) + "\n")
