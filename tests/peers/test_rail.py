@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
+from skyloom.pz import histogram
+
 pytest.importorskip("rail.estimation", reason="RAIL isn't installed beside skyloom: pip install 'skyloom[rail]'")
+
+EDGES = np.linspace(0, 1.5, 301)
 
 
 def table(n, seed):
@@ -21,6 +25,7 @@ def table(n, seed):
 def test_inform_estimate_evaluate(tmp_path, monkeypatch):
     from rail.core.data import TableHandle
     from rail.estimation.estimator import CatEstimator
+    from rail.evaluation.dist_to_point_evaluator import DistToPointEvaluator
 
     from rail.estimation.algos.skyloom_pz import SkyloomEstimator, SkyloomInformer
 
@@ -33,11 +38,17 @@ def test_inform_estimate_evaluate(tmp_path, monkeypatch):
     estimate = SkyloomEstimator.make_stage(name="estimate", model=model, output="output.hdf5", id_col="object_id", zmax=1.5,
                                            **shared)
     test = table(300, 2)
-    found = estimate.estimate(TableHandle("testing", data=test)).read()
+    output = estimate.estimate(TableHandle("testing", data=test))
+    found = output.read()
     assert found.npdf == 300 and np.array_equal(np.ravel(found.ancil["id"]), test["object_id"])
     assert np.median(np.abs(np.ravel(found.ancil["zmode"]) - test["redshift"])[3:]) < 0.05
     below = found.cdf(test["redshift"][:, None])
     assert np.ravel(below).min() >= 0 and 0.2 < np.mean(below) < 0.8
+    evaluate = DistToPointEvaluator.make_stage(name="evaluate", metrics=["cdeloss"], hdf5_groupname="", force_exact=True)
+    results = evaluate.evaluate(output, TableHandle("truth", data=test))
+    loss = float(np.ravel(results["summary"].read()["cdeloss"])[0])
+    pz = np.diff(found.cdf(EDGES), axis=1)
+    assert loss == pytest.approx(histogram.cde_terms(pz, EDGES, test["redshift"]).mean(), rel=0.05) and loss < -1
 
 
 def test_a_file_of_another_group_is_one_sentence(tmp_path):
