@@ -53,8 +53,8 @@ def _mixmod(arrays):
 def _quant(arrays):
     """With the ends of the cdf written out, because qp would put its own there."""
     levels, locs = quantiles.ends(arrays["levels"], arrays["locs"])
-    shared = {"quants": levels[None], "ensure_extent": np.array([False])}
-    return "quant", shared | {"pdf_constructor_name": np.array([b"piecewise_linear"])}, {"locs": locs}
+    # qp takes its default for the shape between quantiles, straight lines of the cdf: it can't read the name back from a file
+    return "quant", {"quants": levels[None], "ensure_extent": np.array([False])}, {"locs": locs}
 
 
 def flag_names(bits: dict[str, int]) -> str:
