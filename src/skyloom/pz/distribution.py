@@ -23,14 +23,16 @@ def form(arrays: dict) -> str:
 
 
 def check(arrays: dict) -> None:
-    """InputError if an array holds negative probabilities, rows that add up to more than 1, or unsorted edges or quantiles.
-    Rows of NaN stand for objects without p(z)."""
+    """Nothing for a mapping without p(z); InputError if an array holds negative probabilities, rows that add up to more than 1,
+    or unsorted edges or quantiles. Rows of NaN stand for objects without p(z)."""
     kind = form(arrays)
     if kind in ("histogram", "mixture"):
         mass = np.asarray(arrays["pz" if kind == "histogram" else "weights"], float)
         total = np.nansum(mass, axis=1)
         if (mass < 0).any() or (total > 1 + 1e-3).any():
             raise InputError(f"the {kind} has negative probabilities or rows that add up to more than 1; normalise it first")
+    if not kind:
+        return
     order = arrays["edges"][None] if kind == "histogram" else arrays["locs"] if kind == "quantiles" else np.zeros((1, 1))
     if (np.diff(order, axis=1) < 0).any():
         raise InputError(f"the {kind} is not sorted in z; sort it first")

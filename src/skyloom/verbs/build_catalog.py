@@ -93,7 +93,9 @@ def _surveys(paths) -> dict[str, np.ndarray]:
 
 def _prediction(path) -> dict:
     about = {k: v for k, v in store.attributes(path).items() if k in ("model", "seed")}
-    return {**store.arrays(path, ["object_id", "z", *distribution.NAMES]), **about}
+    found = store.arrays(path, ["object_id", "z", *distribution.NAMES])
+    distribution.check(found)
+    return {**found, **about}
 
 
 def _calibrated(path, models: dict) -> dict:

@@ -29,6 +29,8 @@ def run(args) -> None:
     table = _table(args.data)
     if any(not np.array_equal(part["object_id"], table["object_id"]) for part in parts):
         raise InputError(f"the predictions {args.predictions[0]} hold other objects than {args.data[0]}; rerun predict")
+    for part in parts:
+        distribution.check(part)
     arrays = distribution.combined([{k: v for k, v in part.items() if k in distribution.NAMES} for part in parts])
     edges = np.asarray(arrays.get("edges", distribution.grid(*settings["grid"])), float)
     pz = distribution.probabilities(arrays, edges)

@@ -142,6 +142,7 @@ def _one_grid(models: dict, grid) -> dict:
     if forms and all("edges" in block and np.array_equal(block["edges"], forms[0]["edges"]) for block in forms):
         edges = forms[0]["edges"]
     for block in forms:
+        distribution.check(block)
         pz = distribution.probabilities(block, edges)
         for name in distribution.NAMES:
             block.pop(name, None)
