@@ -42,7 +42,11 @@ def run(args) -> None:
     found, rows = _applicable(_by_model(args.predictions))
     scored = _scored(_one_grid(found | _by_model(args.calibrated), args.settings["grid"]), tested.index)
     for model, seeds in scored.items():
-        blocks = {seed: _rows(block, zs, parts, args.settings) for seed, block in seeds.items()}
+        blocks = {seed: _rows(block, zs, parts, args.settings) for seed, block in seeds.items() if seed != "ensemble"}
+        if len(blocks) == 1:  # one seed is its own ensemble
+            blocks["ensemble"] = next(iter(blocks.values()))
+        else:
+            blocks["ensemble"] = _rows(seeds["ensemble"], zs, parts, args.settings)
         trained = [block for seed, block in blocks.items() if seed != "ensemble"]
         named = [*blocks.items(), *([("all", _mean(trained))] if trained else [])]
         rows += [(model, seed, "testing", *row) for seed, block in named for row in block]
