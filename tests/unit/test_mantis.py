@@ -146,11 +146,11 @@ def test_late_fusion_reuses_features_and_gives_the_same_as_512_passes():
     model = mantis.MantisLate("atto", bins=20, gamma=0.1).eval()
     whole, ablated, ebv = images(2, 32, 3), images(2, 32, 4), torch.rand(2, 2)
     z = torch.tensor(mantis.centres(20)).float()
-    passes = []
-    for name, encoder in model.encoders.items():
-        encoder.register_forward_hook(lambda *_, name=name: passes.append(name))
-    quick = attribution.values_late(model, whole, ablated, ebv, z)
-    assert len(passes) == 4 + 32 + 4
+    encoded = []
+    for encoder in model.encoders.values():
+        encoder.register_forward_hook(lambda module, inputs, features: encoded.append(len(features)))
+    quick = attribution.values_late(model, whole, ablated, ebv, z, batch=5)
+    assert sum(encoded) == 2 * (4 + 32 + 4)
     slow = attribution.values_early(model, whole, ablated, ebv, z)  # every coalition through the whole model
     assert quick.shape == slow.shape == (512, 2) and quick == pytest.approx(slow, abs=1e-5)
 

@@ -5,7 +5,6 @@ Features are bands; an ablated band is one whose target was taken out (see `meas
 
 from __future__ import annotations
 
-import itertools
 from math import factorial
 
 import numpy as np
@@ -69,19 +68,24 @@ def values_early(model, images: dict, ablated: dict, ebv, z, batch: int = 512) -
 
 
 @torch.no_grad()
-def values_late(model, images: dict, ablated: dict, ebv, z) -> np.ndarray:
-    """The same of a late-fusion model: each survey's encoder sees only its own coalitions, the head joins them.
+def values_late(model, images: dict, ablated: dict, ebv, z, batch: int = 256) -> np.ndarray:
+    """The same of a late-fusion model: each survey's encoder sees only its own coalitions, the head joins them, in full batches.
 
     With 2, 5 and 2 bands that is 4 + 32 + 4 encoder passes instead of three times 512.
     """
-    parts = {}
+    n, parts = len(ebv), {}
     for name in model.surveys:
         masks = torch.from_numpy(coalitions(SURVEYS[name])).to(ebv.device)
-        parts[name] = torch.stack([model.features(name, torch.where(mask[None, :, None, None], images[name], ablated[name]))
-                                   for mask in masks])
-    out = []
+        pairs = torch.cartesian_prod(torch.arange(len(masks)), torch.arange(n)).to(ebv.device)
+        found = [model.features(name, torch.where(masks[which][:, :, None, None], images[name][rows], ablated[name][rows]))
+                 for which, rows in (some.T for some in pairs.split(batch))]
+        parts[name] = torch.cat(found).reshape(len(masks), n, -1)
     # the first survey's bands are the low bits of the coalition's number: it runs fastest
-    for choice in itertools.product(*(range(len(parts[name])) for name in reversed(model.surveys))):
-        features = {name: parts[name][c] for name, c in zip(reversed(model.surveys), choice, strict=True)}
-        out.append(expectation(model.join(features, ebv), z).double().cpu().numpy())
-    return np.array(out)
+    choices = torch.cartesian_prod(*(torch.arange(len(parts[name])) for name in reversed(model.surveys)))
+    choices = choices.reshape(-1, len(model.surveys)).flip(1).to(ebv.device)
+    out = []
+    for some in choices.split(max(1, 16 * batch // max(n, 1))):
+        features = {name: parts[name][some[:, k]].flatten(0, 1) for k, name in enumerate(model.surveys)}
+        guess = expectation(model.join(features, ebv.repeat(len(some), 1)), z)
+        out.append(guess.double().cpu().reshape(len(some), n).numpy())
+    return np.concatenate(out)
