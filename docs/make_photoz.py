@@ -4,6 +4,7 @@
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def page(folder: Path) -> list[str]:
     whole = table[table["subset"].isna() & table["z_min"].isna()]
     objects = int(whole["n"].max())
     lines = ["", f"## {folder.name}: {objects} testing objects", "",
-             "| model | " + " | ".join(f"{m} `{c}`" for m, c in SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
+             "| model | " + " | ".join(f"{m} `{c.replace('|', ', ')}`" for m, c in SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
     for model, block in whole.groupby("model"):
         why = block[block["metric"] == "not_applicable"]
         if len(why):
@@ -41,7 +42,8 @@ def page(folder: Path) -> list[str]:
     paired = pandas.read_csv(folder / "evaluation" / "paired.csv")
     ours = (paired["model_a"] == "tabular") | (paired["model_b"] == "tabular")
     shown = paired[ours & paired["metric"].isin(["nmad", "cde_loss"])]
-    lines += ["", "Paired differences on the same objects, mean over seeds, a - b with 95 %:", "",
+    lines += ["", "Paired differences on the same objects, a - b with 95 %, means over single seeds (a calibrated model has the "
+              "ensemble alone), of the mean of p(z):", "",
               "| a | b | metric | difference |", "|---|---|---|---|"]
     lines += [f"| {r.model_a} | {r.model_b} | {r.metric} | {r.difference:.4f} [{r.lo95:.4f}, {r.hi95:.4f}] |"
               for r in shown.itertuples()]
@@ -52,6 +54,9 @@ def page(folder: Path) -> list[str]:
     for path in sorted(folder.glob("models/*/tuned.json")):
         found = json.loads(path.read_text())["chosen"]
         lines += ["", f"Chosen by cross-validation: {', '.join(f'{k} {v}' for k, v in found.items())}."]
+    for name in ("pit", "z_tabular", "binned"):
+        shutil.copy(folder / "evaluation" / f"{name}.png", DOCS / f"photoz_{folder.name}_{name}.png")
+        lines += ["", f"![{name}](photoz_{folder.name}_{name}.png)"]
     return lines + seconds(folder)
 
 
@@ -71,6 +76,7 @@ def seconds(folder: Path) -> list[str]:
 if __name__ == "__main__":
     head = ["# p(z) on tables: every model and peer on the same objects", "",
             "Written by `python docs/make_photoz.py` from `metrics.csv`, `paired.csv`, `calibration.json` of each run.",
-            "Intervals: 68 %, bootstrap over testing objects. Our models: the ensemble of four seeds; the peers: one seed."]
+            "Intervals: 68 %, bootstrap over testing objects (those of PIT statistics lie high: a resample holds objects twice).",
+            "Our models: the ensemble of four seeds; the peers: one seed."]
     body = [line for path in sys.argv[1:] for line in page(Path(path))]
     (DOCS / "photoz_results.md").write_text("\n".join(head + body) + "\n")
