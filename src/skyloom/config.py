@@ -165,7 +165,7 @@ def _across(config: dict) -> None:
         raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "
                          "add a second --configfile that names your files")
     _final_file(config)
-    needs_image = [m for m in config["models"] if m == "galaxiesml_cnn"]
+    needs_image = [m for m in config["models"] if m.startswith("galaxiesml_cnn")]
     if config["archive"] == "local" and not local["images"] and needs_image:
         raise InputError("`models` names galaxiesml_cnn, which needs images, but `local.images` is empty; "
                          "drop the model or name a manifest")
@@ -203,7 +203,7 @@ def _models(config: dict) -> None:
     everything = {**config["models"], **trainings.sweep(config["models"], config["sweep"])}
     for name, options in everything.items():
         fusion = trainings.is_fusion(name)
-        if fusion != several and not (several and trainings.has_pz(name)):
+        if fusion != several:
             needs = "several imaging surveys in `stamps.surveys`" if fusion else "`stamps.surveys: [hsc]` or local data"
             raise InputError(f"`models.{name}` needs {needs}; change one of them")
         missing = [s for s in trainings.surveys_of(name, options) if s not in surveys] if fusion else []

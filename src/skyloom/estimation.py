@@ -52,7 +52,8 @@ def predict_table(model, raw: np.ndarray, device, batch_size: int = 4096) -> tor
 
 @torch.no_grad()
 def predict(model, images, table: np.ndarray, device, batch_size: int = 256) -> np.ndarray:
-    """z (n,) float64 of rows with inputs table (n, k) and `images(rows)` (None for networks without)."""
+    """z (n,), or the numbers of a head (n, outputs), float64, of rows with inputs table (n, k) and `images(rows)` (None for
+    networks without)."""
     model.to(device, memory_format=torch.channels_last).eval()
     out = []
     for rows in np.array_split(np.arange(len(table)), max(1, -(-len(table) // batch_size))):

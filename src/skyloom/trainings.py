@@ -14,9 +14,10 @@ def is_fusion(name: str) -> bool:
     return name.startswith("mantis_")
 
 
-def has_pz(name: str) -> bool:
-    """Whether a model gives p(z), by its name."""
-    return is_fusion(name) or name == "tabular" or name.startswith("tabular_")
+def has_pz(name: str, options: dict) -> bool:
+    """Whether a model gives p(z), by its name and options: fusion and tabular models do, GalaxiesML's with a head."""
+    own = "point" if name.startswith("galaxiesml") else "own"
+    return options.get("head", own) != "point"
 
 
 def surveys_of(name: str, options: dict) -> list[str]:

@@ -199,15 +199,18 @@ def test_images_are_read_alike_whole_or_row_by_row(tmp_path, monkeypatch):
 
 
 @pytest.mark.timeout(180)
-def test_training_runs_where_only_torch_numpy_h5py_and_safetensors_are(tmp_path):
+@pytest.mark.parametrize(("model", "options"), [
+    ("galaxiesml_cnn", {"max_epochs": 1, "batch_size": 32}), ("tabular", {"max_epochs": 1, "width": 16}),
+    ("galaxiesml_nn_pz", {"max_epochs": 1, "head": "mixture", "outputs": 3})])
+def test_training_runs_where_only_torch_numpy_h5py_and_safetensors_are(tmp_path, model, options):
     """The rest is blocked: a GPU box may lack it."""
     folder = dataset(tmp_path / "data", 40)
     block = ("import sys\n"
              "for name in ('pandas', 'pyarrow', 'astropy', 'scipy', 'requests', 'stamina', 'yaml', 'matplotlib', 'sep'):\n"
              "    sys.modules[name] = None\n"
              "from skyloom.__main__ import main\nsys.exit(main(sys.argv[1:]))\n")
-    settings = {"run": "t", "release": "", "model": "galaxiesml_cnn", "seed": 1, "threads": 1, "device": "auto",
-                "precision": "auto", "options": {"max_epochs": 1, "batch_size": 32}}
+    settings = {"run": "t", "release": "", "model": model, "seed": 1, "threads": 1, "device": "auto",
+                "precision": "auto", "options": options}
     out = tmp_path / "m"
     commands = [["train", "--settings", json.dumps(settings), "--training", str(folder / "training.hdf5"), "--validation",
                  str(folder / "validation.hdf5"), "--state", str(out / "s"), "--weights", str(out / "model.safetensors"),

@@ -93,7 +93,9 @@ def test_quantile_form_keeps_the_cdf(small):
 def test_one_table_of_all_models_and_the_floor(small):
     table = pandas.read_csv(small / "evaluation" / "metrics.csv")
     whole = table[table["subset"].isna() & table["z_min"].isna()]
-    assert {"tabular", "trainz", "galaxiesml_nn"} <= set(whole["model"])
+    assert {"tabular", "trainz", "galaxiesml_nn", "galaxiesml_nn_q"} <= set(whole["model"])
+    with_pz = set(whole.loc[whole["metric"] == "cde_loss", "model"].str.split("+").str[0])
+    assert with_pz == {"tabular", "trainz", "galaxiesml_nn_q"}  # a head gives the paper's network p(z)
     assert set(whole.loc[whole["model"] == "tabular", "seed"]) == {"1", "2", "all", "ensemble"}
     best = whole[whole["seed"] == "ensemble"].set_index(["model", "metric", "convention"])["value"]
     assert best["tabular", "cde_loss", "histogram"] < best["trainz", "cde_loss", "histogram"]

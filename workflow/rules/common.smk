@@ -45,7 +45,7 @@ SERVICE = SURVEYS[0]
 COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"
 MODELS = sorted(config["models"])
 FUSIONS = [model for model in MODELS if trainings.is_fusion(model)]
-WITH_PZ = [model for model in MODELS if trainings.has_pz(model)]
+WITH_PZ = [model for model in MODELS if trainings.has_pz(model, config["models"][model])]
 MODEL_SURVEYS = {model: trainings.surveys_of(model, config["models"][model]) for model in FUSIONS}
 SWEEP = trainings.sweep(config["models"], config["sweep"])
 SEEDS = config["train"]["seeds"]

@@ -41,7 +41,7 @@ def slots(service):
 
 def model_size(model):
     """Stamp size whose files a model reads; a network without images reads the smallest."""
-    return config["models"][model].get("size", 64) if model == "galaxiesml_cnn" else min(SIZES)
+    return config["models"][model].get("size", 64) if model.startswith("galaxiesml_cnn") else min(SIZES)
 
 
 def model_data(splits):

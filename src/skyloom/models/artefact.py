@@ -58,7 +58,9 @@ def load(folder):
     elif registry.is_tabular(card["model"]):
         model = registry.build_tabular(card["options"], card["table"], Head(**card["head"]))
     else:
-        model = registry.build(card["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, card["options"]["size"])
+        head = Head(**card["head"]) if card.get("head") else None
+        inputs, bands = scaling.inputs(card["table"]), len(card["bands"]) or 5
+        model = registry.build(card["model"], inputs, bands, card["options"]["size"], head)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -14,26 +14,27 @@ def _dense(sizes, activation) -> nn.Sequential:
 
 
 class GalaxiesMLNN(nn.Module):
-    """Magnitudes (n, k) -> z (n,): four dense layers of 200, the input joined to their output."""
+    """Magnitudes (n, k) -> z (n,): four dense layers of 200, the input joined to their output; with a head of several
+    `outputs` (n, outputs)."""
 
-    def __init__(self, inputs: int = 5):
+    def __init__(self, inputs: int = 5, outputs: int = 1):
         super().__init__()
         self.dense = _dense([inputs, 200, 200, 200, 200], nn.ReLU)
-        self.head = nn.Linear(200 + inputs, 1)
+        self.head = nn.Linear(200 + inputs, outputs)
 
     def forward(self, image, table):
         """`image` is ignored, so that every model is called alike."""
-        return self.head(torch.cat([self.dense(table), table], dim=1))[:, 0]
+        return _single(self.head(torch.cat([self.dense(table), table], dim=1)))
 
 
 class GalaxiesMLCNN(nn.Module):
-    """Images (n, band, size, size) and magnitudes (n, k) -> z (n,).
+    """Images (n, band, size, size) and magnitudes (n, k) -> z (n,), with a head of several `outputs` (n, outputs).
 
     tanh follows the pooling instead of preceding it: the same function, as tanh is monotonic, at a quarter of
     the evaluations.
     """
 
-    def __init__(self, inputs: int = 5, bands: int = 5, size: int = 64):
+    def __init__(self, inputs: int = 5, bands: int = 5, size: int = 64, outputs: int = 1):
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in ((bands, 32), (32, 64), (64, 128), (128, 256), (256, 256)):
@@ -43,11 +44,15 @@ class GalaxiesMLCNN(nn.Module):
         side = size // 32
         self.image_dense = _dense([512 * side * side, 512, 128, 32], nn.Tanh)
         self.table_dense = _dense([inputs] + [200] * 6, nn.ReLU)
-        self.head = nn.Linear(32 + 200, 1)
+        self.head = nn.Linear(32 + 200, outputs)
 
     def forward(self, image, table):
         pixels = self.image_dense(self.convolutions(image).flatten(1))
-        return self.head(torch.cat([pixels, self.table_dense(table)], dim=1))[:, 0]
+        return _single(self.head(torch.cat([pixels, self.table_dense(table)], dim=1)))
+
+
+def _single(out):
+    return out[:, 0] if out.shape[1] == 1 else out
 
 
 def loss(z_phot: torch.Tensor, z_spec: torch.Tensor, gamma: float = 0.15) -> torch.Tensor:

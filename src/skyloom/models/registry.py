@@ -46,18 +46,25 @@ def options(name: str, given: dict) -> dict:
         return {**FUSION, **own, **stems, "scaling": "default", **given}
     if is_tabular(name):
         return {**TABULAR, **given}
-    if name not in DEFAULTS:
-        raise InputError(f"unknown model {name!r}; known: {', '.join((*DEFAULTS, *MANTIS, 'tabular'))}")
-    return {**DEFAULTS[name], "size": 64, "scaling": "default", "augment": False, **given}
+    return {**DEFAULTS[_published(name)], "size": 64, "scaling": "default", "augment": False, "head": "point", "outputs": 8,
+            **given}
 
 
-def build(name: str, inputs: int = 5, bands: int = 5, size: int = 64):
-    """An untrained network; parameters are drawn from torch's global generator."""
-    if name == "galaxiesml_nn":
-        return GalaxiesMLNN(inputs)
-    if name == "galaxiesml_cnn":
-        return GalaxiesMLCNN(inputs, bands, size)
+def _published(name: str) -> str:
+    """`galaxiesml_nn` or `galaxiesml_cnn` of a name that may go on (`galaxiesml_cnn_mixture`); InputError for another."""
+    for kind in DEFAULTS:
+        if name == kind or name.startswith(kind + "_"):
+            return kind
     raise InputError(f"unknown model {name!r}; known: {', '.join((*DEFAULTS, *MANTIS, 'tabular'))}")
+
+
+def build(name: str, inputs: int = 5, bands: int = 5, size: int = 64, head: Head | None = None):
+    """An untrained network of GalaxiesML, for a point or with a head; parameters are drawn from torch's global generator."""
+    outputs = head.outputs if head else 1
+    net = GalaxiesMLNN(inputs, outputs) if _published(name) == "galaxiesml_nn" else GalaxiesMLCNN(inputs, bands, size, outputs)
+    if head:
+        head.start(net.head)
+    return net
 
 
 def build_tabular(options: dict, table: dict, head: Head) -> Tabular:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr
 
 BLOCK = 4_000_000  # values held at a time
 
 
 def cdf(weights, means, stds, z) -> np.ndarray:
     """(n, k) probability below each of z (k,), the same for all rows, or (n, k)."""
+    from scipy.special import ndtr  # a GPU box that trains and predicts may lack scipy
+
     weights, means, stds = (np.asarray(a, float) for a in (weights, means, stds))
     z = np.broadcast_to(np.asarray(z, float), (len(weights), np.shape(z)[-1]))
     out = np.empty(z.shape)

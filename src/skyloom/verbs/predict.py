@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from skyloom import estimation, store, training
 from skyloom.dataset import multi, read
@@ -32,15 +33,26 @@ def run(args) -> None:
     if registry.is_tabular(card["model"]):
         _tabular(args, model, card, device, meta)
         return
-    parts = {"object_id": [], "split": [], "z": []}
+    blocks, head = [], Head(**card["head"]) if card.get("head") else None
     for path in args.data:
         split = read.Split(path, card["inputs"], card["image"] is not None)
         table = scaling.table({name: split.columns[name] for name in card["inputs"]}, card["table"])
         images = (lambda rows, s=split: scaling.image(s.images(rows), card["image"])) if card["image"] else None
-        parts["object_id"].append(split.columns["object_id"])
-        parts["split"].append(split.columns["split"])
-        parts["z"].append(estimation.predict(model, images, table, device))
-    store.write_columns(args.out, {name: np.concatenate(values) for name, values in parts.items()}, meta)
+        found = estimation.predict(model, images, table, device)
+        pz = head.pz(torch.from_numpy(found.reshape(-1, head.outputs))) if head else {}
+        blocks.append({**_names(split), "z": distribution.mean(pz) if head else found, **pz})
+    _write(args.out, blocks, meta)
+
+
+def _names(split) -> dict[str, np.ndarray]:
+    return {name: split.columns[name] for name in ("object_id", "split")}
+
+
+def _write(path, blocks: list[dict], meta) -> None:
+    """The blocks of all files one after another."""
+    joined = {name: blocks[0][name] if name in distribution.SHARED else np.concatenate([block[name] for block in blocks])
+              for name in blocks[0]}
+    store.write_columns(path, joined, meta)
 
 
 def _fusion(args, model, card, device, meta) -> None:
@@ -75,8 +87,5 @@ def _tabular(args, model, card, device, meta) -> None:
         blind = ~(raw[:, 3 * observed:4 * observed] > 0).any(axis=1)
         for values in (values for name, values in found.items() if name not in distribution.SHARED):
             values[blind] = np.nan
-        blocks.append({"object_id": split.columns["object_id"], "split": split.columns["split"], "z": distribution.mean(found),
-                       **found})
-    joined = {name: blocks[0][name] if name in distribution.SHARED else np.concatenate([block[name] for block in blocks])
-              for name in blocks[0]}
-    store.write_columns(args.out, joined, meta)
+        blocks.append({**_names(split), "z": distribution.mean(found), **found})
+    _write(args.out, blocks, meta)

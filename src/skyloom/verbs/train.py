@@ -13,6 +13,7 @@ from skyloom.canonical import digest
 from skyloom.dataset import multi, read
 from skyloom.errors import InputError
 from skyloom.models import artefact, fusion, galaxiesml, mantis, registry, scaling
+from skyloom.models.heads import Head
 from skyloom.verbs import common
 
 
@@ -46,10 +47,12 @@ def run(args) -> None:
         model, loss, train, select, card = _tabular(args, options)
     else:
         train, select, card = _data(args, options)
-        model = registry.build(settings["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, options["size"])
-        loss = galaxiesml.loss
-        with torch.no_grad():  # start at the mean redshift, where eq. (1) has a slope
-            model.head.bias.fill_(float(train.z.mean()))
+        head = Head(**card["head"]) if card["head"] else None
+        model = registry.build(settings["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, options["size"], head)
+        loss = head.loss if head else galaxiesml.loss
+        if not head:
+            with torch.no_grad():  # start at the mean redshift, where eq. (1) has a slope
+                model.head.bias.fill_(float(train.z.mean()))
     key = digest({"settings": settings, "options": options, "code": args.code, "data": data_hash, "device": device.type})
     state = State(Path(args.state), settings["model"], settings["seed"], key)
     history, best = training.fit(model, loss, train, select, options, settings["seed"], device, precision,
@@ -74,7 +77,10 @@ def _data(args, options):
     if train.n == 0:
         raise InputError(f"{args.training} holds no objects; widen the query or the split")
     table = scaling.fit_table({n: train.columns[n] for n in names}, options["scaling"], options["uses_image"])
-    card = {"table": table, "image": None, "bands": [], "inputs": names}
+    card = {"table": table, "image": None, "bands": [], "inputs": names, "head": None}
+    if options["head"] != "point":
+        z = train.columns["specz_redshift"]
+        card["head"] = Head(options["head"], options["outputs"], float(np.nanmin(z)), float(np.nanmax(z)) + 1e-6).facts()
     if options["uses_image"]:
         if train.shape[-1] != options["size"]:
             raise InputError(f"{args.training} holds stamps of {train.shape[-1]} px, the model wants {options['size']}")
