@@ -5,7 +5,7 @@ import pytest
 
 from skyloom.pz import histogram
 
-pytest.importorskip("rail.estimation", reason="RAIL isn't installed beside skyloom: pip install 'skyloom[rail]'")
+pytest.importorskip("rail.core", reason="RAIL isn't installed beside skyloom: pip install 'skyloom[rail]'")
 
 EDGES = np.linspace(0, 1.5, 301)
 

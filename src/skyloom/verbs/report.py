@@ -109,6 +109,7 @@ def _training(paths, folder):
 TITLES = {"ablations": "Fusion models by the surveys they see (Mantis Shrimp's Table 4)",
           "subsets": "Named subsets (Mantis Shrimp's Table 5)",
           "paired": "Differences between models on the same objects; intervals over objects and seeds",
+          "nz": "Mean redshift of the stacked p(z) of tomographic bins against the truth",
           "degradation": "One model when surveys are hidden from it", "sweep": "Grid of options on validation, best first",
           "attribution": "Shapley values and MM-SHAP of every band in bins of z_spec"}
 
