@@ -86,7 +86,7 @@ def flags(table: dict[str, np.ndarray], status, bands, magnitudes, surveys=None)
     return out
 
 
-def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str, edges, surveys=None,
+def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str, edges=None, surveys=None,
           support=None):
     """The catalog as a mapping of columns sorted by object_id; p(z) without bins of its own is summarised on `edges`.
 
