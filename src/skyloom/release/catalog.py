@@ -86,8 +86,8 @@ def flags(table: dict[str, np.ndarray], status, bands, magnitudes, surveys=None)
     return out
 
 
-def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str, edges=None, surveys=None,
-          support=None):
+def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str, edges=None,
+          surveys=None, support=None):
     """The catalog as a mapping of columns sorted by object_id; p(z) without bins of its own is summarised on `edges`.
 
     `table` holds dataset columns of all splits, row-aligned with `status` (n, band) or None and with the
