@@ -34,8 +34,8 @@ def edit(path, old, new):
     path.write_text(text.replace(old, new, 1))
 
 
-AFTER_CUT = {"cut", "plan_shards", "download_cutouts", "measure", "assign_splits", "pack", "train", "predict", "build_catalog",
-             "evaluate", "report"}
+AFTER_CUT = {"cut", "plan_shards", "download_cutouts", "measure", "assign_splits", "pack", "support", "train", "predict",
+             "build_catalog", "evaluate", "report"}
 AFTER_MEASURE = AFTER_CUT - {"cut", "plan_shards", "download_cutouts", "assign_splits"}
 
 
