@@ -80,7 +80,7 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
         if held < state["best"]:
             state |= {"best": held, "best_epoch": epoch, "best_weights": copy.deepcopy(_cpu(model.state_dict()))}
         if scheduler:
-            scheduler.step(*([held] if options.get("plateau") else []))
+            scheduler.step(*([held] if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau) else []))
             state |= {"scheduler": scheduler.state_dict()}
         state |= {"epoch": epoch + 1, "weights": _cpu(model.state_dict()), "optimiser": optimiser.state_dict()}
         save(state)
@@ -92,9 +92,9 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
 
 
 def run_epochs(model, loss, train: Arrays, options: dict, seed: int, device) -> None:
-    """Train `model` in place for all of `max_epochs`, watched by nobody; options as for `fit`, without `plateau`."""
+    """Train `model` in place for all of `max_epochs`, watched by nobody; options as for `fit`, `plateau` left out."""
     model.to(device)
-    optimiser, scheduler = _optimiser(model, options)
+    optimiser, scheduler = _optimiser(model, {**options, "plateau": None})
     for epoch in range(options["max_epochs"]):
         _epoch(model, loss, optimiser, train, options, seed, epoch, device, "fp32")
         if scheduler:

@@ -115,6 +115,18 @@ def test_separators_headers_and_kinds_of_tables(tmp_path):
     assert tables.load(str(tmp_path / "annz.csv"))["D:Z"].tolist() == [0.1, 0.2]
     (tmp_path / "b.txt").write_text("# comment\n# mag z\n20.5 0.1\n")
     assert tables.load(str(tmp_path / "b.txt"))["z"].tolist() == [0.1]
+    (tmp_path / "bpz.cat").write_text("#  1 id\n#  2 g+\n#  3 zspec\n# id g+ zspec\n#\n 7 20.5 0.1\n 8 -99.0 0.2\n")
+    assert tables.load(str(tmp_path / "bpz.cat"))["g+"].tolist() == [20.5, -99.0]
+    (tmp_path / "bare.dat").write_text("20.5 0.1\n21.5 0.2\n")  # no header: no row is lost to it
+    assert tables.load(str(tmp_path / "bare.dat"))["c2"].tolist() == [0.1, 0.2]
+    assert tables.load(str(tmp_path / "bare.dat"), ["mag", "z"])["z"].tolist() == [0.1, 0.2]
+    (tmp_path / "quoted.csv").write_text('name,z\n"a, b",0.1\n')
+    assert tables.load(str(tmp_path / "quoted.csv"))["z"].tolist() == [0.1]
+    (tmp_path / "short.train").write_text("#zs u\n0.1 20.5 0.05\n")  # a name too few would shift every column
+    with pytest.raises(InputError, match="3 values a row but 2 column names"):
+        tables.load(str(tmp_path / "short.train"))
+    named = tables.load(str(tmp_path / "short.train"), ["zs", "u", "eu"])
+    assert named["eu"].tolist() == [0.05]
     pandas.DataFrame({"mag": [1.0]}).to_parquet(tmp_path / "c.parquet")
     assert tables.load(str(tmp_path / "c.parquet"))["mag"][0] == 1
     with h5py.File(tmp_path / "d.hdf5", "w") as handle:

@@ -228,3 +228,14 @@ def test_precision_and_device_are_chosen_as_documented():
     assert training.choose_precision("auto", cpu) == "fp32" and training.choose_precision("auto", torch.device("cuda")) == "bf16"
     assert training.choose_device("cpu") == cpu
     assert registry.options("galaxiesml_nn", {})["lr"] == 5e-4 and registry.options("galaxiesml_cnn", {})["batch_size"] == 256
+
+
+@pytest.mark.parametrize("options", [{"schedule": "onecycle", "plateau": 1}, {"schedule": "constant", "plateau": 1}])
+def test_a_schedule_and_a_plateau_do_not_mix(options):
+    """One cycle follows the epochs alone; without it the plateau does its work."""
+    given = {"lr": 0.1, "max_epochs": 10, **options}
+    optimiser, scheduler = training._optimiser(torch.nn.Linear(1, 1), given)
+    assert isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau) == (options["schedule"] == "constant")
+    arrays = training.Arrays(None, torch.rand(8, 1), torch.rand(8))
+    given |= {"batch_size": 4, "max_epochs": 2, "augment": False}
+    training.run_epochs(galaxiesml.GalaxiesMLNN(1), galaxiesml.loss, arrays, given, 1, torch.device("cpu"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def _text(name, given):
     values = _separator(lines[-1]) or r"\s+"
     numbered = [line.split() for line in lines if line.startswith("#")]
     numbered = {int(words[1]): words[2] for words in numbered if len(words) >= 3 and words[1].isdigit()}
-    columns = len(lines[-1].split(_separator(lines[-1])))
+    mark = _separator(lines[-1])
+    columns = len(next(csv.reader(lines[-1:], delimiter=mark, skipinitialspace=True)) if mark else lines[-1].split())
     if given:
         comments = heads[-1] + 1 if heads else 0
         names, skip = list(given), comments or int(not all(_is_number(w) for w in lines[0].split(_separator(lines[0]))))

@@ -1,7 +1,7 @@
 """Run one of RAIL's estimators, or a random forest, in an environment of its own: `python rail_job.py job.json`.
 
 This file is started with RAIL's interpreter and imports nothing of skyloom. The job names the tables (npz: magnitudes, errors,
-z), the options and where p(z) goes (npz: probabilities of the bins of `edges`, modes, seconds of training and estimating).
+z), the options and where p(z) goes (npz: probabilities of the bins of `edges`, seconds of training and estimating).
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ def _options(job, folder):
         shutil.copytree(data, f"{folder}/bpz")
         options |= {"bpz_ref_data_path": f"{folder}/bpz", "output_hdfn": True, "zp_errors": [0.01] * len(names),
                     "nondetect_val": 99.0, "unobserved_val": -99.0}
-    if job["peer"] == "knn":
-        options |= {"seed": job["seed"]}
-    if job["peer"] == "flexzboost":
+    else:
         options |= {"seed": job["seed"]}
     return options
 

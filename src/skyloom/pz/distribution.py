@@ -90,20 +90,33 @@ def take(arrays: dict, rows) -> dict:
     return {name: values if name in SHARED else np.asarray(values)[rows] for name, values in arrays.items()}
 
 
-def summaries(arrays: dict, edges, conformal=None, block: int = 20_000) -> dict[str, np.ndarray]:
+def summaries(arrays: dict, edges) -> dict[str, np.ndarray]:
     """mean, mode, median, l68, u68, l95, u95 and `outside`, the probability beyond the edges, each (n,); the mean is the
-    form's own, the others are read from the bins of `edges`, or of a histogram's own.
+    form's own, the others are read from the bins of `edges`, or of a histogram's own."""
+    def block(some, pz, bins):
+        return {**histogram.summaries(pz, bins), "mean": mean(some), "outside": np.clip(1 - pz.sum(axis=1), 0, 1)}
 
-    `conformal` {level: half-width in PIT} adds `c{level}_low`, `c{level}_high` in percent (`calibration.conformal`)."""
+    return _in_blocks(arrays, edges, block)
+
+
+def central(arrays: dict, half_widths: dict, edges) -> dict[str, np.ndarray]:
+    """`c{level}_low`, `c{level}_high` in percent, each (n,): the central intervals of {level: half-width in PIT}
+    (`calibration.conformal`)."""
+    def block(some, pz, bins):
+        return {f"c{round(100 * float(level))}_{side}": histogram.quantile(pz, bins, 0.5 + sign * half)
+                for level, half in half_widths.items() for side, sign in (("low", -1), ("high", 1))}
+
+    return _in_blocks(arrays, edges, block)
+
+
+def _in_blocks(arrays: dict, edges, function, size: int = 20_000) -> dict[str, np.ndarray]:
+    """function(p(z) of some rows, their probabilities, edges) of all rows, so that not all histograms are held at once."""
     edges = np.asarray(arrays.get("edges", edges), float)
     n = len(next(values for name, values in arrays.items() if name not in SHARED))
     parts = []
-    for first in range(0, max(n, 1), block):
-        some = take(arrays, slice(first, first + block))
-        pz = probabilities(some, edges)
-        ends = {f"c{round(100 * float(level))}_{side}": histogram.quantile(pz, edges, 0.5 + sign * half)
-                for level, half in (conformal or {}).items() for side, sign in (("low", -1), ("high", 1))}
-        parts.append({**histogram.summaries(pz, edges), **ends, "mean": mean(some), "outside": np.clip(1 - pz.sum(axis=1), 0, 1)})
+    for first in range(0, max(n, 1), size):
+        some = take(arrays, slice(first, first + size))
+        parts.append(function(some, probabilities(some, edges), edges))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from skyloom.pz import histogram
 
-FAINTEST = 0.01
+FAINTEST = 0.01  # of the mode's height: a second peak below it is no peak
+
 
 def second_mode(pz, edges, apart: float = 0.1) -> np.ndarray:
     """(n,) centre of the highest local maximum at least `apart` (1 + z) from the mode; NaN where there is none of at least

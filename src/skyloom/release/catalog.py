@@ -111,7 +111,9 @@ def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[
             raise InputError(f"predictions of {name} are not for the objects of the dataset; rerun predict")
         out[f"z_{name}"], out[f"z_{name}_std"] = block["mean"], block["std"]
         if "arrays" in block:
-            found = distribution.summaries(block["arrays"], edges, block.get("conformal", {}))
+            found = distribution.summaries(block["arrays"], edges)
+            if "conformal" in block:
+                found |= distribution.central(*block["conformal"], edges)
             out |= {f"z_{name}_{what}": values for what, values in found.items()}
         bits[~np.isfinite(block["std"])] |= 1 << BITS["no_z_std"]
         bits[~np.isfinite(block["mean"])] |= 1 << BITS["no_z_phot"]

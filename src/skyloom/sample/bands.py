@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 # bands from the ultraviolet to the infrared
 BANDS = ("fuv", "nuv", "u", "b", "g", "v", "r", "ic", "i", "z", "y", "j", "h", "k", "ks", "w1", "w2", "w3", "w4")
 
@@ -19,3 +21,9 @@ def errors_of(names, magnitudes: list[str]) -> dict[str, str]:
     """{magnitude column: its error column} among a table's column names: `_magerr` or `_magsigma` instead of `_mag`."""
     ends = ("err", "sigma")
     return {m: next(m + end for end in ends if m + end in names) for m in magnitudes if any(m + end in names for end in ends)}
+
+
+def stacked(columns: dict, magnitudes: list[str]) -> np.ndarray:
+    """(n, band) of the named columns; NaN where a band was not detected (99) or not observed (-99)."""
+    out = np.stack([np.asarray(columns[name], float) for name in magnitudes], axis=1)
+    return np.where(np.abs(out) < 90, out, np.nan)

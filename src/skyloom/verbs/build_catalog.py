@@ -104,9 +104,9 @@ def _calibrated(path, models: dict) -> dict:
     own = models[about["model"]]
     if not np.array_equal(block.pop("object_id"), own["object_id"]):
         raise InputError(f"{path} holds other objects than the predictions of {about['model']}; rerun calibrate")
+    own["conformal"] = own["arrays"], {level: float(half) for level, half in json.loads(about["conformal"]).items()}
     if about["calibration"]:
         own["arrays"] = block
-    own["conformal"] = {level: float(half) for level, half in json.loads(about["conformal"]).items()}
     return {f"calibration_{about['model']}": about["calibration"] or "none"}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from skyloom import store
 from skyloom.dataset import read
 from skyloom.errors import InputError
-from skyloom.pz import calibration, distribution
+from skyloom.pz import calibration, distribution, support
 from skyloom.sample import bands
 from skyloom.verbs import common
 
@@ -40,12 +40,12 @@ def run(args) -> None:
     kept = sorted((v["cde"], v["method"]) for v in verdicts if v["kept"])
     chosen = kept[0][1] if kept else ""
     out = {"object_id": table["object_id"], "split": parts[0]["split"], "z": distribution.mean(arrays)}
-    final = pz
     if chosen:
         fitted = calibration.METHODS[chosen](pz[ours], edges, table["z"][ours], table["x"][ours], settings["seed"])
         final = fitted(pz, edges, table["x"])
         out |= {"z": distribution.mean({"pz": final, "edges": edges}), "pz": final.astype(np.float32), "edges": edges}
-    half = {str(level): calibration.conformal(final[ours], edges, table["z"][ours], level) for level in settings["levels"]}
+    # of the p(z) that has not seen these objects: the guarantee would not survive a map fitted on them
+    half = {str(level): calibration.conformal(pz[ours], edges, table["z"][ours], level) for level in settings["levels"]}
     model = store.attributes(args.predictions[0])["model"]
     meta = common.provenance(settings) | {"model": model, "calibration": chosen, "conformal": json.dumps(half)}
     store.write_columns(args.out, out, meta)
@@ -60,8 +60,6 @@ def _table(paths) -> dict[str, np.ndarray]:
         names = [name for name in bands.by_wavelength(read.magnitude_columns(path)) if name]
         columns = store.columns(path, ["object_id", "subset", *names])
         z = store.arrays(path, ["specz_redshift"]).get("specz_redshift", np.full(len(columns["object_id"]), np.nan))
-        x = np.stack([np.asarray(columns[n], float) for n in names], axis=1) if names else np.zeros((len(z), 1))
-        x[np.abs(x) >= 90] = np.nan
-        x = np.column_stack([x, np.diff(x, axis=1)])
+        x = support.features(bands.stacked(columns, names)) if names else np.zeros((len(z), 1))
         out.append({"object_id": columns["object_id"], "subset": columns["subset"], "z": np.asarray(z, float), "x": x})
     return {name: np.concatenate([part[name] for part in out]) for name in out[0]}

@@ -27,8 +27,7 @@ def run(args) -> None:
     out = {"object_id": table["object_id"], "p_value": np.full(n, np.nan), "pattern_seen": np.ones(n, bool),
            "in_range": np.ones(n, bool)}
     if names:
-        magnitudes = np.stack([np.asarray(table[name], float) for name in names], axis=1)
-        magnitudes[np.abs(magnitudes) >= 90] = np.nan
+        magnitudes = bands.stacked(table, names)
         x = support.features(magnitudes)
         training = table["split"] == "training"
         out["p_value"], out["pattern_seen"] = support.p_values(x[training], x[table["subset"] == "calibrate"], x)

@@ -10,6 +10,12 @@ from rail.estimation.estimator import CatEstimator
 from rail.estimation.informer import CatInformer
 
 from skyloom import ensemble, fitting
+from skyloom.errors import InputError
+
+
+def _shared(*names: str) -> dict:
+    """RAIL's own options of these names."""
+    return {name: SharedParams.copy_param(name) for name in names}
 
 
 def _columns(data) -> dict[str, np.ndarray]:
@@ -38,14 +44,14 @@ class SkyloomInformer(CatInformer):
     entrypoint_function = "inform"
     config_options = CatInformer.config_options.copy()
     config_options.update(
-        bands=SharedParams.copy_param("bands"), err_bands=SharedParams.copy_param("err_bands"),
-        redshift_col=SharedParams.copy_param("redshift_col"), nondetect_val=SharedParams.copy_param("nondetect_val"),
-        nonobserved_val=SharedParams.copy_param("nonobserved_val"),
+        **_shared("bands", "err_bands", "redshift_col", "nondetect_val", "nonobserved_val"),
         n_seeds=Param(int, 4, msg="networks of the ensemble"), seed=Param(int, 1, msg="seed of the first network"),
         options=Param(dict, {}, msg="settings of the tabular estimator over its defaults"))
 
     def run(self):
         """Train; the model is a dictionary of plain data."""
+        if self.config.options.get("head", "mixture") != "mixture":
+            raise InputError(f"SkyloomEstimator writes mixtures, not {self.config.options['head']}; leave out `head`")
         data = self.get_data("input")
         columns = _states(_columns(data[self.config.hdf5_groupname] if self.config.hdf5_groupname else data), self.config)
         errors = {m: e for m, e in zip(self.config.bands, self.config.err_bands, strict=True) if e}
@@ -61,9 +67,7 @@ class SkyloomEstimator(CatEstimator):
     name = "SkyloomEstimator"
     entrypoint_function = "estimate"
     config_options = CatEstimator.config_options.copy()
-    config_options.update(
-        bands=SharedParams.copy_param("bands"), err_bands=SharedParams.copy_param("err_bands"),
-        nondetect_val=SharedParams.copy_param("nondetect_val"), nonobserved_val=SharedParams.copy_param("nonobserved_val"))
+    config_options.update(**_shared("bands", "err_bands", "nondetect_val", "nonobserved_val"))
 
     def open_model(self, **kwargs):
         """The model as the informer left it."""
