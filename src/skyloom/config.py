@@ -143,6 +143,8 @@ def _expand(config: dict) -> None:
     local = config["local"]
     local["images"] = expanded(local["images"], "local.images")
     local["tables"] = {name: expanded(path, f"local.tables.{name}") for name, path in local["tables"].items()}
+    for name, table in config["peers"]["tables"].items():
+        table["path"] = expanded(table["path"], f"peers.tables.{name}.path")
     config["targets"]["table"] = expanded(config["targets"]["table"], "targets.table")
 
 

@@ -45,6 +45,23 @@ def test_conversions_keep_the_cdf_at_the_edges_and_the_mass_outside():
     assert found["mode"][0] == pytest.approx(0.5, abs=0.0051)
 
 
+def test_an_ensembles_variance_splits_into_what_its_members_agree_on_and_the_rest():
+    def one(middle, std):
+        return {"weights": np.array([[1.0]]), "means": np.array([[middle]]), "stds": np.array([[std]])}
+
+    parts = [one(0.4, 0.03), one(0.6, 0.05)]
+    found = distribution.uncertainty(parts)
+    assert found["aleatoric"][0] == pytest.approx(np.sqrt((0.03**2 + 0.05**2) / 2))
+    assert found["epistemic"][0] == pytest.approx(0.1)
+    whole = distribution.variance(distribution.combined(parts))[0]
+    assert found["aleatoric"][0] ** 2 + found["epistemic"][0] ** 2 == pytest.approx(whole)
+    pz = distribution.probabilities(distribution.combined(parts), EDGES)
+    assert distribution.variance({"pz": pz, "edges": EDGES})[0] == pytest.approx(whole, rel=0.001)
+    levels = (np.arange(16) + 0.5) / 16
+    assert distribution.variance({"levels": levels, "locs": 0.2 + 0.6 * levels[None]})[0] == pytest.approx(0.6**2 / 12)
+    assert np.isnan(distribution.uncertainty(parts[:1])["epistemic"]).all()
+
+
 def test_quantiles_of_a_flat_density_are_exact_and_compression_keeps_its_bound():
     levels = (np.arange(16) + 0.5) / 16
     flat = {"levels": levels, "locs": 0.2 + 0.6 * levels[None]}

@@ -43,8 +43,9 @@ def folder(tmp_path_factory):
         (folder / name).symlink_to(ROOT / name)
     (folder / "table.yaml").write_text((HERE / "table.yaml").read_text())
     toy(600, 1, 1000).to_csv(folder / "training.csv", index=False)
-    later = pandas.concat([toy(200, 2, 5000), toy(40, 3, 9000, faint=5.0)])
+    later = pandas.concat([toy(200, 2, 5000), toy(40, 3, 9000, faint=5.0)], ignore_index=True)
     later.to_csv(folder / "evaluation.csv", index=False)
+    later[10:].assign(zb=later["z"] + 0.1)[["id", "zb"]].to_csv(folder / "theirs.csv", index=False)  # an estimate for all but ten
     snakemake(folder)
     return folder
 
@@ -71,6 +72,7 @@ def test_catalog_carries_pz_intervals_and_support(small):
                       ("c68_high", "c95_high")):
         assert (known[f"z_tabular_{low}"] <= known[f"z_tabular_{high}"] + 1e-9).all()
     assert known["z_tabular_outside"].between(-1e-9, 1).all()
+    assert (known[["z_tabular_epistemic", "z_tabular_aleatoric"]] > 0).all(axis=None)
     far = catalog.index >= 9000  # 5 mag fainter than anything in training
     flagged = (catalog["flags"] & (1 << BITS["extrapolated"])) != 0
     assert flagged[far].mean() > 0.95 and flagged[(catalog["split"] == "testing") & ~far].mean() < 0.1
@@ -93,7 +95,9 @@ def test_quantile_form_keeps_the_cdf(small):
 def test_one_table_of_all_models_and_the_floor(small):
     table = pandas.read_csv(small / "evaluation" / "metrics.csv")
     whole = table[table["subset"].isna() & table["z_min"].isna()]
-    assert {"tabular", "trainz", "galaxiesml_nn", "galaxiesml_nn_q"} <= set(whole["model"])
+    assert {"tabular", "trainz", "galaxiesml_nn", "galaxiesml_nn_q", "theirs"} <= set(whole["model"])
+    theirs = whole[(whole["model"] == "theirs") & (whole["seed"] == "ensemble")].set_index(["metric", "convention"])
+    assert theirs.loc[("mse", "unscaled|mean"), "value"] == pytest.approx(0.01) and set(theirs["n"]) == {230}
     with_pz = set(whole.loc[whole["metric"] == "cde_loss", "model"].str.split("+").str[0])
     assert with_pz == {"tabular", "trainz", "galaxiesml_nn_q"}  # a head gives the paper's network p(z)
     assert set(whole.loc[whole["model"] == "tabular", "seed"]) == {"1", "2", "all", "ensemble"}
@@ -101,8 +105,9 @@ def test_one_table_of_all_models_and_the_floor(small):
     assert best["tabular", "cde_loss", "histogram"] < best["trainz", "cde_loss", "histogram"]
     assert best["tabular", "nmad", "1.4826mad(1+z)|median"] < 0.3 * best["trainz", "nmad", "1.4826mad(1+z)|median"]
     paired = pandas.read_csv(small / "evaluation" / "paired.csv")
-    row = paired[(paired["model_a"] == "tabular") & (paired["model_b"] == "trainz") & (paired["metric"] == "cde_loss")].iloc[0]
-    assert row["hi95"] < 0
+    rows = paired[(paired["model_a"] == "tabular") & (paired["model_b"] == "trainz") & (paired["metric"] == "cde_loss")]
+    assert set(rows["of"]) == {"seeds", "ensemble"} and (rows["hi95"] < 0).all()
+    assert set(paired.loc[paired["of"] == "ensemble", "convention"]) >= {"iqr/1.349|mode", "histogram"}
     assert (small / "evaluation" / "pit.png").stat().st_size > 5000
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -52,7 +53,7 @@ SEEDS = config["train"]["seeds"]
 # The name of the evaluation table where it is one that is set aside for the end.
 FINAL = os.path.basename(config["local"]["tables"].get("evaluation", "").split(":")[0])
 FINAL = FINAL if FINAL in config["evaluation"]["final_files"] else ""
-PEERS = config["peers"]["models"] if LABELLED else []
+PEERS = [*config["peers"]["models"], *sorted(config["peers"]["tables"])] if LABELLED else []
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
 
 # Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.

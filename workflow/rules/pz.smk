@@ -48,6 +48,7 @@ rule peer:
     input:
         training=expand(f"{dataset_name('{split}', min(SIZES))}.hdf5", split=["training", "validation"]),
         testing=f"{dataset_name('testing', min(SIZES))}.hdf5",
+        table=peer_table,
     output:
         predictions=f"{RESULTS}/peers/{{peer}}/predictions.h5",
     log:
@@ -63,6 +64,7 @@ rule peer:
         code=fingerprint("peer"),
         python=config["rail"]["python"],
         timing=lambda wildcards: f"logs/{RUN}/peer/{wildcards.peer}.json",
+        table=peer_table_argument,
     shell:
         "python -m skyloom peer --settings {params.settings:q} --python {params.python:q} --training {input.training:q} "
-        "--testing {input.testing:q} --out {output.predictions:q} --timing {params.timing:q} 2> {log}"
+        "--testing {input.testing:q} {params.table} --out {output.predictions:q} --timing {params.timing:q} 2> {log}"

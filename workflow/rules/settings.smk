@@ -115,8 +115,21 @@ def peer_predictions(wildcards=None):
     return expand(f"{RESULTS}/peers/{{peer}}/predictions.h5", peer=PEERS)
 
 
+def peer_table(wildcards):
+    """The table of a peer that somebody else ran."""
+    found = config["peers"]["tables"].get(wildcards.peer)
+    return found["path"].split(":")[0] if found else []
+
+
+def peer_table_argument(wildcards):
+    """The same for the command line, with the group of an HDF5 file."""
+    found = config["peers"]["tables"].get(wildcards.peer)
+    return f"--table {shlex.quote(found['path'])}" if found else ""
+
+
 def peer_settings(wildcards):
     """What a peer's p(z) depends on; its seed is the first of the run."""
+    given = config["peers"]["tables"].get(wildcards.peer)
     return canonical(
         {
             "run": RUN,
@@ -125,7 +138,7 @@ def peer_settings(wildcards):
             "seed": SEEDS[0],
             "grid": config["evaluation"]["grid"],
             "points": config["peers"]["points"],
-            "options": config["peers"]["options"].get(wildcards.peer, {}),
+            "options": given or config["peers"]["options"].get(wildcards.peer, {}),
         }
     )
 

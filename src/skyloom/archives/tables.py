@@ -19,7 +19,7 @@ def load(path: str, names=None):
         raise InputError(f"the table {name} does not exist; give an existing file under `local.tables`")
     kind = Path(name).suffix.lower()
     try:
-        if kind in (".csv", ".txt", ".tsv", ".dat", ".cat", ".train"):
+        if kind in (".csv", ".txt", ".tsv", ".dat", ".cat", ".train", ".bpz"):
             return _text(name, names)
         if kind in (".parquet", ".pq"):
             import pandas
@@ -128,6 +128,18 @@ def read(path: str, columns: dict, part: str):
     out = pandas.concat([_ids(table, columns.get("id"), path), out.astype(float)], axis=1)
     out["part"] = part
     return out
+
+
+def estimates(path: str, id_name: str, z_name: str) -> dict[str, np.ndarray]:
+    """object_id and z (n,) of a table of redshifts that somebody else estimated. InputError if a column is absent or an id
+    stands twice."""
+    table = load(path)
+    if z_name not in table:
+        raise InputError(f"the table {path} has no column `{z_name}`; it has {', '.join(map(str, table.columns))[:160]}")
+    ids = _ids(table, id_name, path)["object_id"].to_numpy()
+    if len(np.unique(ids)) != len(ids):
+        raise InputError(f"the table {path} holds an id of `{id_name}` twice; make ids unique")
+    return {"object_id": ids, "z": table[z_name].to_numpy(float)}
 
 
 def _ids(table, name, path):

@@ -8,7 +8,8 @@ import numpy as np
 
 from skyloom.pz.metrics import POINT
 
-METRICS = (("nmad", "1.4826mad(1+z)"), ("bias", "mean(1+z)"), ("outlier_fraction", "0.05"), ("outlier_fraction", "0.15"))
+METRICS = (("nmad", "1.4826mad(1+z)"), ("sigma_iqr", "iqr/1.349"), ("bias", "mean(1+z)"), ("outlier_fraction", "0.05"),
+           ("outlier_fraction", "0.15"))
 CDE = ("cde_loss", "histogram")
 
 

@@ -66,6 +66,29 @@ def mean(arrays: dict) -> np.ndarray:
     return quantiles.mean(arrays["levels"], arrays["locs"])
 
 
+def variance(arrays: dict) -> np.ndarray:
+    """(n,) variance about the mean, of what lies outside a histogram's edges nothing; flat inside bins and between quantiles."""
+    kind, middle = form(arrays), mean(arrays)
+    if kind == "mixture":
+        weights, means, stds = (np.asarray(arrays[name], float) for name in FORMS[kind])
+        return (weights * (stds**2 + (means - middle[:, None]) ** 2)).sum(axis=1)
+    if kind == "histogram":
+        mass, edges = np.asarray(arrays["pz"], float), np.asarray(arrays["edges"], float)
+        low, high = edges[:-1], edges[1:]
+    else:
+        levels, locs = quantiles.ends(arrays["levels"], arrays["locs"])
+        mass, low, high = np.diff(levels), locs[:, :-1], locs[:, 1:]
+    return (mass * (((low + high) / 2 - middle[:, None]) ** 2 + (high - low) ** 2 / 12)).sum(axis=1)
+
+
+def uncertainty(parts: list[dict]) -> dict[str, np.ndarray]:
+    """`aleatoric`, `epistemic` (n,): standard deviations of the two parts of an ensemble's variance, the mean of its members'
+    variances and the variance of their means (Depeweg et al. 2018); NaN where one member can't tell the second."""
+    means = np.stack([mean(part) for part in parts])
+    return {"aleatoric": np.sqrt(np.mean([variance(part) for part in parts], axis=0)),
+            "epistemic": means.std(axis=0) if len(parts) > 1 else np.full(means.shape[1], np.nan)}
+
+
 def outside(arrays: dict, edges) -> np.ndarray:
     """(n,) probability outside the edges."""
     return np.clip(1 - probabilities(arrays, edges).sum(axis=1), 0, 1)

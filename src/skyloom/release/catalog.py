@@ -20,7 +20,7 @@ _ORDER = ("failed", "no_coverage", "too_small", "masked", "ok")
 
 def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
     """{model: {object_id, mean, std, seeds}} of predictions (dicts with model, seed, object_id, z); of those with p(z) (in one
-    of `distribution.FORMS`) also `arrays`, their mean over seeds.
+    of `distribution.FORMS`) also `arrays`, their mean over seeds, and `uncertainty`, what of its spread the seeds agree on.
 
     InputError if two predictions of the run don't hold the same objects in the same order.
     """
@@ -38,7 +38,7 @@ def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
     for block in out.values():
         z = np.stack(block["z"])
         if parts := block.pop("parts"):
-            block["arrays"] = distribution.combined(parts)
+            block |= {"arrays": distribution.combined(parts), "uncertainty": distribution.uncertainty(parts)}
         block["mean"] = z.mean(axis=0)
         block["std"] = z.std(axis=0, ddof=1) if len(z) > 1 else np.full(z.shape[1], np.nan)
     return out
@@ -111,7 +111,7 @@ def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[
             raise InputError(f"predictions of {name} are not for the objects of the dataset; rerun predict")
         out[f"z_{name}"], out[f"z_{name}_std"] = block["mean"], block["std"]
         if "arrays" in block:
-            found = distribution.summaries(block["arrays"], edges)
+            found = distribution.summaries(block["arrays"], edges) | block["uncertainty"]
             if "conformal" in block:
                 found |= distribution.central(*block["conformal"], edges)
             out |= {f"z_{name}_{what}": values for what, values in found.items()}

@@ -16,7 +16,8 @@ from skyloom.verbs import common
 
 COLUMNS = ("model", "seed", "split", "subset", "z_min", "z_max", "metric", "convention", "value", "lo68", "hi68", "n")
 STACKS = ("model", "bin", "z_phot_min", "z_phot_max", "n", "mean_stack", "mean_true", "difference", "lo68", "hi68")
-PAIRED = ("model_a", "model_b", "metric", "convention", "difference", "lo68", "hi68", "lo95", "hi95", "n", "seeds")
+PAIRED = ("of", "model_a", "model_b", "metric", "convention", "difference", "lo68", "hi68", "lo95", "hi95", "n", "seeds")
+FEWER = 200  # resamples of what isn't the headline: single seeds, bins of z
 
 
 def arguments(parser) -> None:
@@ -42,11 +43,10 @@ def run(args) -> None:
     found, rows = _applicable(_by_model(args.predictions))
     scored = _scored(_one_grid(found | _by_model(args.calibrated), args.settings["grid"]), tested.index)
     for model, seeds in scored.items():
-        blocks = {seed: _rows(block, zs, parts, args.settings) for seed, block in seeds.items() if seed != "ensemble"}
-        if len(blocks) == 1:  # one seed is its own ensemble
-            blocks["ensemble"] = next(iter(blocks.values()))
-        else:
-            blocks["ensemble"] = _rows(seeds["ensemble"], zs, parts, args.settings)
+        fewer = {**args.settings, "bootstrap": min(args.settings["bootstrap"], FEWER)}
+        whole = _rows(seeds["ensemble"], zs, parts, args.settings)
+        alone = [seed for seed in seeds if seed != "ensemble"]  # one seed is its own ensemble
+        blocks = {seed: _rows(seeds[seed], zs, parts, fewer) if len(alone) > 1 else whole for seed in alone} | {"ensemble": whole}
         trained = [block for seed, block in blocks.items() if seed != "ensemble"]
         named = [*blocks.items(), *([("all", _mean(trained))] if trained else [])]
         rows += [(model, seed, "testing", *row) for seed, block in named for row in block]
@@ -55,9 +55,9 @@ def run(args) -> None:
     store.write_csv(folder / "ablations.csv", tables.ablations(frame, args.settings["surveys"]))
     store.write_csv(folder / "subsets.csv", tables.subsets(frame))
     store.write_csv(folder / "paired.csv", pandas.DataFrame(_paired(scored, zs, args.settings), columns=PAIRED))
-    whole = {model: seeds["ensemble"] for model, seeds in scored.items() if "pz" in seeds["ensemble"]}
+    together = {model: seeds["ensemble"] for model, seeds in scored.items() if "pz" in seeds["ensemble"]}
     numbers = [args.settings[name] for name in ("tomography", "bootstrap", "seed")]
-    stacks = [(model, *row) for model, block in whole.items()
+    stacks = [(model, *row) for model, block in together.items()
               for row in tomography.stacks(block["pz"], block["edges"], block["z"], zs, *numbers)]
     store.write_csv(folder / "nz.csv", pandas.DataFrame(stacks, columns=STACKS))
     _draw(scored, zs, frame, folder)
@@ -173,10 +173,7 @@ def _ensemble(blocks: list[dict]) -> dict:
 
 def _rows(block, zs, parts, settings) -> list[tuple]:
     """Rows from `subset` on: overall, in bins of z, in subsets; conventions carry the point estimate."""
-    points = {"mean": block["z"]}
-    if "pz" in block:
-        points |= {"mode": histogram.mode(block["pz"], block["edges"]),
-                   "median": histogram.quantile(block["pz"], block["edges"], 0.5)}
+    points = _points(block)
     out = []
     for subset, chosen in {"": np.ones(len(zs), bool), **parts}.items():
         for name, zp in points.items():
@@ -188,7 +185,7 @@ def _rows(block, zs, parts, settings) -> list[tuple]:
             second = tomography.recovered(block["pz"][chosen], block["edges"], zs[chosen])
             out.append((subset, "", "", "second_peak_recovery", "0.15|mode",
                         *metrics.mean_of(second, settings["bootstrap"], settings["seed"])))
-    inside = metrics.binned(block["z"], zs, settings["bin_width"], settings["z_max"], min(settings["bootstrap"], 200),
+    inside = metrics.binned(block["z"], zs, settings["bin_width"], settings["z_max"], min(settings["bootstrap"], FEWER),
                             settings["seed"])
     return out + [("", low, high, name, f"{convention}|mean", *rest) for low, high, name, convention, *rest in inside]
 
@@ -203,9 +200,24 @@ def _mean(blocks: list[list[tuple]]) -> list[tuple]:
 
 
 def _paired(scored, zs, settings) -> list[tuple]:
+    """Differences of all pairs: of single seeds' means, with the scatter of trainings; of the ensembles' modes."""
     seeds = {model: [block for seed, block in blocks.items() if seed != "ensemble"] or [blocks["ensemble"]]
              for model, blocks in scored.items()}
-    points = {model: [block["z"] for block in blocks] for model, blocks in seeds.items()}
-    terms = {model: [histogram.cde_terms(block["pz"], block["edges"], zs) for block in blocks]
-             for model, blocks in seeds.items() if "pz" in blocks[0]}
-    return comparison.paired(points, zs, terms, settings["bootstrap"], settings["seed"])
+    out = []
+    for of, point, models in (("seeds", "mean", seeds), ("ensemble", "mode", {m: [b["ensemble"]] for m, b in scored.items()})):
+        points = {model: [block["z"] if of == "seeds" else _points(block).get(point, block["z"]) for block in blocks]
+                  for model, blocks in models.items()}
+        terms = {model: [histogram.cde_terms(block["pz"], block["edges"], zs) for block in blocks]
+                 for model, blocks in models.items() if "pz" in blocks[0]}
+        found = comparison.paired(points, zs, terms, settings["bootstrap"], settings["seed"])
+        out += [(of, a, b, metric, convention if metric == "cde_loss" else f"{convention}|{point}", *rest)
+                for a, b, metric, convention, *rest in found]
+    return out
+
+
+def _points(block) -> dict[str, np.ndarray]:
+    """{name: (n,)} of the point estimates that a block gives: its mean, with p(z) mode and median."""
+    if "pz" not in block:
+        return {"mean": block["z"]}
+    return {"mean": block["z"], "mode": histogram.mode(block["pz"], block["edges"]),
+            "median": histogram.quantile(block["pz"], block["edges"], 0.5)}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from skyloom import store
+from skyloom.archives import tables
 from skyloom.dataset import read
 from skyloom.errors import InputError
 from skyloom.peers import rail_job
@@ -24,14 +25,18 @@ def arguments(parser) -> None:
     parser.add_argument("--python", default="", help="interpreter of an environment with RAIL (`make rail`)")
     parser.add_argument("--training", nargs="+", required=True, help="packed files to learn from")
     parser.add_argument("--testing", required=True)
+    parser.add_argument("--table", default="", help="redshifts that somebody else estimated, instead of an estimator")
     parser.add_argument("--out", required=True)
     parser.add_argument("--timing", required=True, help="JSON with the seconds it took")
 
 
 def run(args) -> None:
     """Write object_id, split, z and p(z) (`pz`, `edges`) of the testing objects, or no rows and the reason where the
-    estimator can't be applied; training and validation objects together are what it learns from."""
+    estimator can't be applied; training and validation objects together are what it learns from. Of a table z alone."""
     settings = args.settings
+    if args.table:
+        _given(args)
+        return
     names = bands.by_wavelength(read.magnitude_columns(args.testing))
     errors = bands.errors_of(store.names(args.testing), names)
     training = _joined([_columns(path, names, errors) for path in args.training])
@@ -50,6 +55,21 @@ def run(args) -> None:
         "object_id": testing["object_id"][rows], "split": np.full(len(rows), "testing", object),
         "z": distribution.mean({"pz": pz, "edges": edges}), "pz": np.asarray(pz, np.float32), "edges": edges}, meta)
     store.write_text(args.timing, json.dumps({"objects": len(rows), "training": len(training["z"]), "reason": reason, **seconds}))
+
+
+def _given(args) -> None:
+    """The redshifts of a table for the testing objects, NaN for those that it lacks."""
+    settings = args.settings
+    columns = store.columns(args.testing, ["object_id", "specz_redshift"])
+    ids = columns["object_id"][np.isfinite(columns["specz_redshift"])]
+    found = tables.estimates(args.table, settings["options"]["id"], settings["options"]["z"])
+    known = dict(zip(found["object_id"].tolist(), found["z"].tolist(), strict=True))
+    z = np.array([known.get(int(i), np.nan) for i in ids])
+    reason = "" if np.isfinite(z).any() else f"{Path(args.table).name} holds none of the testing objects"
+    rows = np.arange(0 if reason else len(z))
+    meta = common.provenance(settings) | {"model": settings["peer"], "seed": settings["seed"], "reason": reason}
+    store.write_columns(args.out, {"object_id": ids[rows], "split": np.full(len(rows), "testing", object), "z": z[rows]}, meta)
+    store.write_text(args.timing, json.dumps({"objects": len(rows), "found": int(np.isfinite(z).sum()), "reason": reason}))
 
 
 def _columns(path, names, errors) -> dict:

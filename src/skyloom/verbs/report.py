@@ -57,8 +57,7 @@ def _cuts(paths):
 def _sample(catalog, folder):
     """n(z), sky map, states."""
     z = {"z_spec": catalog["z_spec"].to_numpy()}
-    z |= {name: catalog[name].to_numpy() for name in catalog if name.startswith("z_") and not name.endswith("_std")
-          and name not in ("z_spec", "z_spec_err")}
+    z |= {name: catalog[name].to_numpy() for name in catalog if name.startswith("z_") and f"{name}_std" in catalog}
     figures.redshift_histogram(z, folder / "nz.png")
     text = report.figure(folder / "nz.png", "Redshift distribution of the catalog")
     if np.isfinite(catalog["ra"]).any():
