@@ -14,8 +14,8 @@ from skyloom.locks import job_lock
 
 VERBS = ("query", "cut", "plan", "plan-shards", "peer", "tune", "download-cutouts", "query-survey",
          "compile-redshifts", "download-map", "measure-dust", "measure-photometry", "measure", "assign-splits",
-         "pack", "pack-multi", "train", "predict", "calibrate", "support", "attribute", "summarize-attribution", "degrade",
-         "rank-sweep", "build-catalog", "evaluate", "report", "forced-photoz", "check-config", "serve-sky",
+         "pack", "pack-multi", "train", "predict", "calibrate", "support", "weigh", "attribute", "summarize-attribution",
+         "degrade", "rank-sweep", "build-catalog", "evaluate", "report", "forced-photoz", "check-config", "serve-sky",
          "describe-model", "cache", "run", "bench")
 UNLOCKED = ("run", "serve-sky", "check-config", "describe-model", "cache", "bench", "forced-photoz")
 

@@ -212,6 +212,10 @@ def _models(config: dict) -> None:
         if missing:
             raise InputError(f"`models.{name}` sees {missing[0]}, which `stamps.surveys` doesn't fetch; add it there, or name "
                              f"the model's own in `models.{name}.surveys`")
+        if fusion and "reweight" in options:
+            raise InputError(f"`models.{name}.reweight` is not supported: fusion networks draw classes evenly; drop it")
+        if options.get("reweight") == "target" and config["targets"]["kind"] == "none":
+            raise InputError(f"`models.{name}.reweight` names targets, but the run has none; add `targets` or name testing")
         for key in ("pretrained", "pretrained_small"):
             if options.get(key) and not os.path.exists(options[key]):
                 raise InputError(f"`models.{name}.{key}` is {options[key]}, which does not exist; give an existing file")

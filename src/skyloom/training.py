@@ -23,13 +23,14 @@ from skyloom.dataset.augment import rotated, symmetry
 class Arrays:
     """Inputs of one split: `images(rows) -> (m, band, y, x) float32` (or a mapping of such), or None; table (n, k); z (n,),
     redshifts, or classes as integers; `sizes` {name: px} to which images are cropped once rotated; `jitter(table,
-    generator)` -> the table of a batch as this step shows it."""
+    generator)` -> the table of a batch as this step shows it; `weight` (n,): how often a row is drawn, relative to others."""
 
     images: object
     table: torch.Tensor
     z: torch.Tensor
     sizes: dict | None = None
     jitter: object = None
+    weight: torch.Tensor | None = None
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -127,7 +128,9 @@ def _onecycle(epoch: int, epochs: int) -> float:
 
 
 def _order(train, options, generator) -> torch.Tensor:
-    """Rows of one epoch: each once, or `batches` of them with every class that occurs equally likely."""
+    """Rows of one epoch: each once, or as many drawn by weight, or `batches` with every class that occurs equally likely."""
+    if train.weight is not None:
+        return torch.multinomial(train.weight, len(train.z), replacement=True, generator=generator)
     if not options.get("batches"):
         return torch.randperm(len(train.z), generator=generator)
     known, inverse = train.z.unique(return_inverse=True)

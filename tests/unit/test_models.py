@@ -50,6 +50,27 @@ def test_scaling_keeps_the_states_apart():
     assert scaling.image(np.full((1, 1, 2, 2), 255.0), {"kind": "paper"}).max() == 1
 
 
+def test_ivar_channels_tell_depth_and_what_is_masked():
+    ivar = np.full((3, 2, 8, 8), 0.25, np.float32)  # sigma 2
+    fitted = {**scaling.fit_image(ivar, "default", True), "ivar": True}
+    here = ivar[:1].copy()
+    here[0, 0, 0, 0], here[0, 1] = 0.0, 2.5
+    out = scaling.image(np.zeros((1, 2, 8, 8), np.float32), fitted, here)
+    assert out.shape == (1, 4, 8, 8) and (out[0, :2] == 0).all()
+    assert out[0, 2, 0, 0] == scaling.DARK and out[0, 2, 1, 1] == pytest.approx(0, abs=1e-5)
+    assert out[0, 3, 0, 0] == pytest.approx(1.25)  # ten times the weight: 1.25 mag deeper
+    assert scaling.channels({"bands": ["g", "r"], "image": fitted}) == 4
+    assert scaling.channels({"bands": ["g", "r"], "image": {**fitted, "ivar": False}}) == 2
+    paper = scaling.image(np.full((1, 2, 8, 8), 255.0), scaling.fit_image(ivar, "paper", True), here)
+    assert paper.shape == (1, 4, 8, 8) and (paper[0, :2] == 1).all()
+
+
+def test_a_weight_is_how_often_a_row_is_drawn():
+    data = training.Arrays(None, torch.zeros(1000, 1), torch.zeros(1000), weight=torch.cat([torch.zeros(500), torch.ones(500)]))
+    order = training._order(data, {}, torch.Generator().manual_seed(0))
+    assert len(order) == 1000 and order.min() >= 500 and len(order.unique()) > 250
+
+
 def test_image_scaling_measures_the_noise_and_keeps_empty_pixels_at_zero():
     ivar = np.full((3, 2, 4, 4), 0.25)
     ivar[0] = 0

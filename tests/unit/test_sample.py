@@ -6,7 +6,7 @@ import pytest
 
 from skyloom import ledger
 from skyloom.errors import InputError, SkyloomError
-from skyloom.sample import cuts, plan, shards, splits
+from skyloom.sample import cuts, plan, shards, splits, weights
 
 OPTIONS = {"z_min": 0.01, "z_max": 4.0, "sigma_z": "code", "sigma_z_max": 0.005, "isprimary": False, "magnitudes": True,
            "mag_min": 0, "mag_max": 50}
@@ -18,6 +18,21 @@ def frame(**columns):
     base = {"object_id": np.arange(n), "specz_name": [f"n{k}" for k in range(n)], "specz_redshift": np.full(n, 0.5),
             "specz_redshift_err": np.full(n, 1e-4), "g_cmodel_mag": np.full(n, 20.0), "isprimary": np.full(n, True)}
     return pandas.DataFrame(base | columns)
+
+
+def test_importance_weights_are_the_ratio_of_densities():
+    rng = np.random.default_rng(0)
+    training, others = rng.uniform(18, 24, (4000, 1)), rng.normal(22.5, 0.5, (3000, 1))
+    found = weights.toward(training, others)
+    assert found.mean() == pytest.approx(1) and np.average(training[:, 0], weights=found) == pytest.approx(22.5, abs=0.05)
+    spread = np.sqrt(np.average((training[:, 0] - 22.5) ** 2, weights=found))
+    assert spread == pytest.approx(0.5, abs=0.05)
+    alike = weights.toward(training, rng.uniform(18, 24, (4000, 1)))
+    assert weights.effective(alike) > 0.85 * 4000 > weights.effective(found)
+    holes = training.copy()
+    holes[:10] = np.nan  # too few to compare: the ratio of shares, of which the others have none
+    assert (weights.toward(holes, others)[:10] == 0).all()
+    assert (weights.toward(training, others[:0]) == 1).all()
 
 
 def test_each_cut_rejects_its_own_rows_with_reason_and_value():

@@ -111,6 +111,16 @@ def test_one_table_of_all_models_and_the_floor(small):
     assert (small / "evaluation" / "pit.png").stat().st_size > 5000
 
 
+def test_weights_point_to_where_the_testing_objects_lie(small):
+    weights = store.columns(small / "dataset" / "weights_testing.h5")
+    training = store.columns(small / "dataset" / "table_training.hdf5", ["object_id", "r_mag"])
+    assert np.array_equal(weights["object_id"], training["object_id"]) and weights["weight"].mean() == pytest.approx(1)
+    testing = store.columns(small / "dataset" / "table_testing.hdf5", ["r_mag"])["r_mag"]
+    assert testing.max() > training["r_mag"].max() + 3  # a sixth of them is far fainter than all of training
+    faint = training["r_mag"] > 21.5
+    assert weights["weight"][faint].mean() > 1 > weights["weight"][~faint].mean()
+
+
 def test_tuning_is_reported_and_used(small):
     tuned = json.loads((small / "models" / "tabular" / "tuned.json").read_text())
     assert set(tuned["chosen"]) == {"noise"}  # what the configuration gives is not touched

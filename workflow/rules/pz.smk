@@ -1,3 +1,24 @@
+rule weigh:
+    """Importance weights of the training objects toward another split's magnitudes and colours."""
+    input:
+        training=f"{dataset_name('training', min(SIZES))}.hdf5",
+        like=f"{dataset_name('{split}', min(SIZES))}.hdf5",
+    output:
+        weights=f"{RESULTS}/dataset/weights_{{split}}.h5",
+    log:
+        f"logs/{RUN}/weigh_{{split}}.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1500,
+    params:
+        settings=settings(),
+        code=fingerprint("weigh"),
+    shell:
+        "python -m skyloom weigh --settings {params.settings:q} --training {input.training:q} --like {input.like:q} "
+        "--out {output.weights:q} 2> {log}"
+
+
 rule support:
     """How unlike the training objects each object is."""
     input:

@@ -62,6 +62,12 @@ def tuned(wildcards):
     return [f"{RESULTS}/models/{wildcards.model}/tuned.json"] if wanted else []
 
 
+def reweighted(wildcards):
+    """The weights of a model's training objects."""
+    like = {**config["models"], **SWEEP}[wildcards.model].get("reweight")
+    return [f"{RESULTS}/dataset/weights_{like}.h5"] if like else []
+
+
 def tune_settings(wildcards):
     """The model's block with what cross-validation needs; one choice for all seeds."""
     own = {"model": wildcards.model, "seed": SEEDS[0], "options": config["models"][wildcards.model]}

@@ -26,6 +26,7 @@ rule train:
         validation=model_data(["validation"]),
         pretrained=pretrained,
         tuned=tuned,
+        weights_of=reweighted,
     output:
         weights=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.safetensors",
         card=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json",
@@ -45,9 +46,10 @@ rule train:
         code=fingerprint("train"),
         state=f"{CACHE}/train",
         tuned=lambda wildcards, input: f"--tuned {input.tuned}" if input.tuned else "",
+        weights_of=lambda wildcards, input: f"--weights-of {input.weights_of}" if input.weights_of else "",
     shell:
         "python -m skyloom train --settings {params.settings:q} --training {input.training:q} "
-        "--validation {input.validation:q} {params.tuned} --state {params.state:q} --code {params.code} "
+        "--validation {input.validation:q} {params.tuned} {params.weights_of} --state {params.state:q} --code {params.code} "
         "--weights {output.weights:q} --card {output.card:q} --history {output.history:q} 2> {log}"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from skyloom import store
 from skyloom.errors import InputError
+from skyloom.models import scaling
 
 WHOLE = 4_000_000_000  # bytes of images that are loaded at once
 
@@ -33,8 +34,15 @@ class Split:
         """Pixels (m, band, y, x) of rows in any order."""
         if self.pixels is not None:
             return self.pixels[rows]
+        return self._rows("image", rows)
+
+    def inputs(self, rows: np.ndarray, scale: dict) -> np.ndarray:
+        """Network input (m, channel, y, x) of rows in any order, as `scaling.image` makes it with model.json's `image`."""
+        return scaling.image(self.images(rows), scale, self._rows("ivar", rows) if scale.get("ivar") else None)
+
+    def _rows(self, name: str, rows: np.ndarray) -> np.ndarray:
         with store.reading(self.path) as handle:  # a chunk an object: single rows read much faster than lists
-            return np.stack([handle["image"][int(k)] for k in rows])
+            return np.stack([handle[name][int(k)] for k in rows])
 
     def ivar_sample(self, most: int = 256) -> np.ndarray:
         """ivar of up to `most` rows spread over the file."""

@@ -59,8 +59,8 @@ def load(folder):
         model = registry.build_tabular(card["options"], card["table"], Head(**card["head"]))
     else:
         head = Head(**card["head"]) if card.get("head") else None
-        inputs, bands = scaling.inputs(card["table"]), len(card["bands"]) or 5
-        model = registry.build(card["model"], inputs, bands, card["options"]["size"], head)
+        inputs, channels = scaling.inputs(card["table"]), scaling.channels(card)
+        model = registry.build(card["model"], inputs, channels, card["options"]["size"], head)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

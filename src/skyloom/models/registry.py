@@ -47,7 +47,7 @@ def options(name: str, given: dict) -> dict:
     if is_tabular(name):
         return {**TABULAR, **given}
     return {**DEFAULTS[_published(name)], "size": 64, "scaling": "default", "augment": False, "head": "point", "outputs": 8,
-            **given}
+            "ivar": False, **given}
 
 
 def _published(name: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+DARK = -5.0  # depth of a pixel without data
 NOT_DETECTED = 90.0  # at or above: the conventional 99 and its kin
 
 
@@ -66,9 +67,16 @@ def inputs(scaling: dict) -> int:
     return len(scaling["columns"]) + len(scaling["undetected"]) + len(scaling["unobserved"])
 
 
-def fit_image(ivar: np.ndarray, kind: str) -> dict:
-    """The scaling of pixels (n, band, y, x): per band, the median noise sigma of the pixels that count."""
-    if kind == "paper":
+def channels(card: dict) -> int:
+    """Channels of the images that a network with this model.json sees: its bands, with `ivar` twice."""
+    bands = len(card["bands"]) or 5
+    return 2 * bands if card["image"] and card["image"].get("ivar") else bands
+
+
+def fit_image(ivar: np.ndarray, kind: str, with_ivar: bool = False) -> dict:
+    """The scaling of pixels (n, band, y, x): per band, the median noise sigma of the pixels that count; the paper's has none
+    unless the network sees the ivar, too."""
+    if kind == "paper" and not with_ivar:
         return {"kind": kind}
     sigma = []
     for b in range(ivar.shape[1]):
@@ -77,9 +85,20 @@ def fit_image(ivar: np.ndarray, kind: str) -> dict:
     return {"kind": kind, "sigma": sigma}
 
 
-def image(pixels: np.ndarray, scaling: dict) -> np.ndarray:
-    """Network input of pixels (n, band, y, x), float32; pixels without data are stored as 0 and stay 0."""
+def image(pixels: np.ndarray, scaling: dict, ivar: np.ndarray | None = None) -> np.ndarray:
+    """Network input of pixels (n, band, y, x), float32; pixels without data are stored as 0 and stay 0.
+
+    With `ivar` (n, band, y, x) as many channels again: depth in magnitudes of each pixel's noise against its band's usual one
+    (Pogson's ratio, at most 5), DARK where a pixel has no data: masked is not the same as empty sky.
+    """
     if scaling["kind"] == "paper":
-        return (pixels / np.float32(255)).astype(np.float32)
-    sigma = np.asarray(scaling["sigma"], np.float32)[None, :, None, None]
-    return np.arcsinh(pixels / (3 * sigma)).astype(np.float32)
+        seen = (pixels / np.float32(255)).astype(np.float32)
+    if scaling["kind"] != "paper" or ivar is not None:
+        sigma = np.asarray(scaling["sigma"], np.float32)[None, :, None, None]
+    if scaling["kind"] != "paper":
+        seen = np.arcsinh(pixels / (3 * sigma)).astype(np.float32)
+    if ivar is None:
+        return seen
+    with np.errstate(divide="ignore"):
+        depth = np.where(ivar > 0, 1.25 * np.log10(ivar * sigma**2), DARK)
+    return np.concatenate([seen, depth.clip(DARK, 5).astype(np.float32)], axis=1)

@@ -12,7 +12,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import minimize_scalar
 from torch import nn
 
-from skyloom.pz import histogram, metrics, scores
+from skyloom.pz import histogram, metrics, scores, umnn
 
 KNOTS = 16  # of the global map between 0 and 1
 LEAST = 50  # objects below which no map is fitted
@@ -68,30 +68,43 @@ class Monotone(nn.Module):
 def local(pz, edges, z, x, seed: int = 0):
     """A map of the cdf that depends on the object: Cal-PIT's regression of [PIT <= a] on (a, x) (Dey et al. 2022), here by a
     network that is monotonic in a and starts at the identity; STEPS batches of AdamW with weight decay."""
+    def learn(features, u):
+        net, generator = Monotone(features.shape[1]), torch.Generator().manual_seed(seed)
+        optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2, weight_decay=1e-2)
+        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+        for _ in range(STEPS):
+            rows = torch.randint(len(u), (min(512, len(u)),), generator=generator)
+            a = 0.5 - 0.5 * torch.cos(np.pi * torch.rand(len(rows), 8, generator=generator))  # more of them at the ends
+            loss = nn.functional.binary_cross_entropy_with_logits(net(features[rows], a), (u[rows, None] <= a).float())
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            decay.step()
+        return lambda some, levels: net(some, levels.expand(len(some), -1))
+
+    return _learned(learn, pz, edges, z, x, seed)
+
+
+def mantis(pz, edges, z, x, seed: int = 0):
+    """The same as Engel et al. (2025, App. B) did it: `umnn`; x as `umnn.pairs` gives it."""
+    return _learned(lambda features, u: umnn.fit(features, u, seed).table, pz, edges, z, x, seed)
+
+
+def _learned(learn, pz, edges, z, x, seed):
+    """A map of the cdf by a network: `learn(features, PIT values)` gives (features (n, k), levels (m,)) -> logits (n, m)."""
     torch.manual_seed(seed)
-    u = torch.tensor(scores.pit(pz, edges, z), dtype=torch.float32)
     offset, scale = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
 
     def ready(values):
         scaled = (np.asarray(values, float) - offset) / np.where(scale > 0, scale, 1)
         return torch.tensor(np.nan_to_num(scaled, nan=0.0).clip(-4, 4), dtype=torch.float32)
 
-    inputs, net = ready(x), Monotone(x.shape[1])
-    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2, weight_decay=1e-2)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(STEPS):
-        rows = torch.randint(len(u), (min(512, len(u)),), generator=generator)
-        a = 0.5 - 0.5 * torch.cos(np.pi * torch.rand(len(rows), 8, generator=generator))  # more of them at the ends
-        loss = nn.functional.binary_cross_entropy_with_logits(net(inputs[rows], a), (u[rows, None] <= a).float())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        decay.step()
+    logits = learn(ready(x), torch.tensor(scores.pit(pz, edges, z), dtype=torch.float32))
 
     @torch.no_grad()
     def curves(features):
-        found = torch.sigmoid(net(features, torch.tensor(LEVELS, dtype=torch.float32).expand(len(features), -1))).double().numpy()
+        levels = torch.tensor(LEVELS, dtype=torch.float32)
+        found = torch.cat([torch.sigmoid(logits(some, levels)) for some in features.split(256)]).double().numpy()
         found[:, 0], found[:, -1] = 0.0, 1.0
         return found
 
@@ -110,7 +123,7 @@ def _rowwise(below, curves) -> np.ndarray:
     return low + share * (high - low)
 
 
-METHODS = {"temperature": temperature, "pit": pit, "local": local}
+METHODS = {"temperature": temperature, "pit": pit, "local": local, "mantis": mantis}
 
 
 def _mapped(rows, curve, block: int = 4000) -> np.ndarray:

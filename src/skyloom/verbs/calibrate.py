@@ -9,7 +9,7 @@ import numpy as np
 from skyloom import store
 from skyloom.dataset import read
 from skyloom.errors import InputError
-from skyloom.pz import calibration, distribution, support
+from skyloom.pz import calibration, distribution, support, umnn
 from skyloom.sample import bands
 from skyloom.verbs import common
 
@@ -35,14 +35,14 @@ def run(args) -> None:
     edges = np.asarray(arrays.get("edges", distribution.grid(*settings["grid"])), float)
     pz = distribution.probabilities(arrays, edges)
     ours = np.flatnonzero((table["subset"] == "calibrate") & np.isfinite(table["z"]) & np.isfinite(pz).all(axis=1))
-    verdicts = [calibration.gate(name, pz[ours], edges, table["z"][ours], table["x"][ours], settings["seed"])
+    verdicts = [calibration.gate(name, pz[ours], edges, table["z"][ours], _features(name, table)[ours], settings["seed"])
                 for name in settings["methods"]]
     kept = sorted((v["cde"], v["method"]) for v in verdicts if v["kept"])
     chosen = kept[0][1] if kept else ""
     out = {"object_id": table["object_id"], "split": parts[0]["split"], "z": distribution.mean(arrays)}
     if chosen:
-        fitted = calibration.METHODS[chosen](pz[ours], edges, table["z"][ours], table["x"][ours], settings["seed"])
-        final = fitted(pz, edges, table["x"])
+        x = _features(chosen, table)
+        final = calibration.METHODS[chosen](pz[ours], edges, table["z"][ours], x[ours], settings["seed"])(pz, edges, x)
         out |= {"z": distribution.mean({"pz": final, "edges": edges}), "pz": final.astype(np.float32), "edges": edges}
     # of the p(z) that has not seen these objects: the guarantee would not survive a map fitted on them
     half = {str(level): calibration.conformal(pz[ours], edges, table["z"][ours], level) for level in settings["levels"]}
@@ -53,13 +53,21 @@ def run(args) -> None:
                                                 "conformal_half_widths": half}, indent=1) + "\n")
 
 
+def _features(method: str, table: dict) -> np.ndarray:
+    """What a method's map may depend on: neighbouring colours and magnitudes; for `mantis` all colours and E(B-V)."""
+    return umnn.pairs(table["magnitudes"], table["ebv"]) if method == "mantis" else support.features(table["magnitudes"])
+
+
 def _table(paths) -> dict[str, np.ndarray]:
-    """object_id, subset, z and the features x (magnitudes, the undetected and unobserved as NaN) of all files in order."""
+    """object_id, subset, z, magnitudes (n, band; the undetected and unobserved as NaN; one of zeros without any) and E(B-V)
+    (n, maps) of all files in order."""
     out = []
     for path in paths:
         names = [name for name in bands.by_wavelength(read.magnitude_columns(path)) if name]
-        columns = store.columns(path, ["object_id", "subset", *names])
+        dust = [name for name in store.names(path) if name.startswith("ebv_")]
+        columns = store.columns(path, ["object_id", "subset", *names, *dust])
         z = store.arrays(path, ["specz_redshift"]).get("specz_redshift", np.full(len(columns["object_id"]), np.nan))
-        x = support.features(bands.stacked(columns, names)) if names else np.zeros((len(z), 1))
-        out.append({"object_id": columns["object_id"], "subset": columns["subset"], "z": np.asarray(z, float), "x": x})
+        out.append({"object_id": columns["object_id"], "subset": columns["subset"], "z": np.asarray(z, float),
+                    "magnitudes": bands.stacked(columns, names) if names else np.zeros((len(z), 1)),
+                    "ebv": np.stack([np.asarray(columns[n], float) for n in dust], 1) if dust else np.zeros((len(z), 0))})
     return {name: np.concatenate([part[name] for part in out]) for name in out[0]}

@@ -37,7 +37,7 @@ def run(args) -> None:
     for path in args.data:
         split = read.Split(path, card["inputs"], card["image"] is not None)
         table = scaling.table({name: split.columns[name] for name in card["inputs"]}, card["table"])
-        images = (lambda rows, s=split: scaling.image(s.images(rows), card["image"])) if card["image"] else None
+        images = (lambda rows, s=split: s.inputs(rows, card["image"])) if card["image"] else None
         found = estimation.predict(model, images, table, device)
         pz = head.pz(torch.from_numpy(found.reshape(-1, head.outputs))) if head else {}
         blocks.append({**_names(split), "z": distribution.mean(pz) if head else found, **pz})

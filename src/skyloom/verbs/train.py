@@ -22,6 +22,7 @@ def arguments(parser) -> None:
     parser.add_argument("--training", required=True)
     parser.add_argument("--validation", required=True)
     parser.add_argument("--tuned", default="", help="JSON of the verb tune")
+    parser.add_argument("--weights-of", default="", help="file of the verb weigh")
     parser.add_argument("--state", required=True, help="folder of the training state, kept for a killed run")
     parser.add_argument("--code", default="", help="fingerprint of the code, part of the state's key")
     parser.add_argument("--shuffle-redshifts", action="store_true", help="a check: must ruin the score")
@@ -48,12 +49,13 @@ def run(args) -> None:
     else:
         train, select, card = _data(args, options)
         head = Head(**card["head"]) if card["head"] else None
-        model = registry.build(settings["model"], scaling.inputs(card["table"]), len(card["bands"]) or 5, options["size"], head)
+        model = registry.build(settings["model"], scaling.inputs(card["table"]), scaling.channels(card), options["size"], head)
         loss = head.loss if head else galaxiesml.loss
         if not head:
             with torch.no_grad():  # start at the mean redshift, where eq. (1) has a slope
                 model.head.bias.fill_(float(train.z.mean()))
-    key = digest({"settings": settings, "options": options, "code": args.code, "data": data_hash, "device": device.type})
+    key = digest({"settings": settings, "options": options, "code": args.code, "data": data_hash, "device": device.type,
+                  **({"weights": read.file_hash([args.weights_of])} if args.weights_of else {})})
     state = State(Path(args.state), settings["model"], settings["seed"], key)
     history, best = training.fit(model, loss, train, select, options, settings["seed"], device, precision,
                                  state.load, state.save)
@@ -84,13 +86,14 @@ def _data(args, options):
     if options["uses_image"]:
         if train.shape[-1] != options["size"]:
             raise InputError(f"{args.training} holds stamps of {train.shape[-1]} px, the model wants {options['size']}")
-        card |= {"image": scaling.fit_image(train.ivar_sample(), options["scaling"]),
+        card |= {"image": scaling.fit_image(train.ivar_sample(), options["scaling"], options["ivar"]) | {"ivar": options["ivar"]},
                  "bands": train.attributes["bands"].split(","), "zero_point": float(train.attributes["zero_point"]),
                  "pixel_scale": float(train.attributes["pixel_scale"])}
     select = np.flatnonzero(held.columns["subset"] == "select")
     if not len(select):
         raise InputError(f"{args.validation} holds no object of subset `select`; the sample is too small")
     out = [arrays(train, np.arange(train.n), card), arrays(held, select, card)]
+    out[0].weight = _weights(args, train.columns["object_id"])
     if args.shuffle_redshifts:
         out[0].z = out[0].z[torch.randperm(len(out[0].z), generator=torch.Generator().manual_seed(0))]
     return *out, card
@@ -100,12 +103,25 @@ def _tabular(args, options):
     """(network, loss, training arrays, select arrays, description) of a tabular estimator."""
     found = fitting.columns(args.training, options)
     train, held = (read.Split(path, [*found.inputs, "specz_redshift"], False) for path in (args.training, args.validation))
-    model, head, table, out = fitting.network(train, fitting.rows_of(train, True), options, found)
+    rows = fitting.rows_of(train, True)
+    model, head, table, out = fitting.network(train, rows, options, found)
+    out.weight = _weights(args, train.columns["object_id"][rows])
     select = fitting.arrays(held, fitting.rows_of(held, held.columns["subset"] == "select"), table)
     if args.shuffle_redshifts:
         out.z = out.z[torch.randperm(len(out.z), generator=torch.Generator().manual_seed(0))]
     return model, head.loss, out, select, {"table": table, "image": None, "bands": [], "head": head.facts(),
                                            "inputs": found.inputs}
+
+
+def _weights(args, ids: np.ndarray):
+    """(n,) importance weights of the training objects, None without; InputError if the file is of other objects."""
+    if not args.weights_of:
+        return None
+    found = store.columns(args.weights_of, ["object_id", "weight"])
+    at = {int(i): k for k, i in enumerate(found["object_id"])}
+    if any(int(i) not in at for i in ids):
+        raise InputError(f"{args.weights_of} lacks training objects; rerun weigh")
+    return torch.from_numpy(found["weight"][[at[int(i)] for i in ids]])
 
 
 def _fusion_data(args, options):
@@ -147,7 +163,7 @@ def arrays(split: read.Split, rows: np.ndarray, card: dict) -> training.Arrays:
     """Training arrays of some rows of a split, scaled as model.json says."""
     table = scaling.table({n: split.columns[n][rows] for n in card["inputs"]}, card["table"])
     z = torch.tensor(split.columns["specz_redshift"][rows], dtype=torch.float32)
-    images = None if card["image"] is None else lambda at: scaling.image(split.images(rows[at]), card["image"])
+    images = None if card["image"] is None else lambda at: split.inputs(rows[at], card["image"])
     return training.Arrays(images, torch.from_numpy(table), z)
 
 
