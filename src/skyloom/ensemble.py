@@ -1,4 +1,4 @@
-"""A tabular estimator as an object, for other frameworks: fit on columns, predict p(z) of columns, kept as plain data."""
+"""Estimators as objects, for other frameworks: fit on columns or images, predict p(z) of such, kept as plain data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 
 from skyloom import estimation, fitting, training
 from skyloom.errors import InputError
-from skyloom.models import registry, tabular
+from skyloom.models import registry, scaling, tabular
 from skyloom.models.heads import Head
 from skyloom.pz import distribution
 
@@ -34,17 +34,70 @@ def fit(columns: dict, read: fitting.Columns, z: np.ndarray, options: dict, seed
     return {"kind": "skyloom.tabular", "options": options, "table": table, "head": head.facts(), "members": members}
 
 
+def fit_images(columns: dict, magnitudes: list[str], image: str, ivar: str, z: np.ndarray, options: dict, seeds) -> dict:
+    """The same for GalaxiesML's CNN on magnitudes and stamps, `image` and `ivar` (n, band, y, x) in nJy and nJy^-2.
+
+    `options` over the CNN's defaults. InputError for missing columns, or stamps that are not square or below 32 px.
+    """
+    _present({"columns": magnitudes, "errors": {"image": image, "ivar": ivar}}, columns)
+    shape = np.shape(columns[image])
+    if len(shape) != 4 or shape[2] != shape[3] or shape[2] < 32 or np.shape(columns[ivar]) != shape:
+        raise InputError(f"`{image}` has the shape {shape}; it must be (n, band, y, y), at least 32 px, as `{ivar}`")
+    options = {**registry.options("galaxiesml_cnn", {"head": "mixture", "augment": True}), **options, "size": shape[2]}
+    rows = np.flatnonzero(np.isfinite(z))
+    seen = {name: np.asarray(columns[name], float)[rows] for name in magnitudes}
+    model = {"kind": "skyloom.image", "options": options, "image": image, "ivar": ivar, "bands": shape[1],
+             "table": {**scaling.fit_table(seen, "default", True), "errors": {}},
+             "scaling": scaling.fit_image(np.asarray(columns[ivar])[rows[:256]], "default") | {"ivar": options["ivar"]},
+             "head": Head(options["head"], options["outputs"], float(z[rows].min()), float(z[rows].max()) + 1e-6).facts()}
+    head, members = Head(**model["head"]), []
+    arrays = training.Arrays(lambda at: _pixels(model, columns, rows[at]), torch.from_numpy(scaling.table(seen, model["table"])),
+                             torch.tensor(z[rows], dtype=torch.float32))
+    for seed in seeds:
+        training.prepare(int(seed), 1)
+        net = _network(model, head)
+        training.run_epochs(net, head.loss, arrays, options, int(seed), torch.device("cpu"))
+        members.append(save({name: p.detach().contiguous() for name, p in net.named_parameters()}))
+    return {**model, "members": members}
+
+
+def _network(model: dict, head: Head):
+    """An untrained network of a model."""
+    if model["kind"] == "skyloom.tabular":
+        return registry.build_tabular(model["options"], model["table"], head)
+    channels = model["bands"] * (2 if model["scaling"]["ivar"] else 1)
+    return registry.build("galaxiesml_cnn", scaling.inputs(model["table"]), channels, model["options"]["size"], head)
+
+
+def _pixels(model: dict, columns: dict, rows) -> np.ndarray:
+    ivar = np.asarray(columns[model["ivar"]])[rows] if model["scaling"]["ivar"] else None
+    return scaling.image(np.asarray(columns[model["image"]])[rows], model["scaling"], ivar)
+
+
+def _present(table: dict, columns: dict) -> None:
+    missing = [name for name in (*table["columns"], *table["errors"].values()) if name not in columns]
+    if missing:
+        raise InputError(f"the table has no column `{missing[0]}`, which the model needs; it has {', '.join(columns)[:160]}")
+
+
 def predict(model: dict, columns: dict) -> dict[str, np.ndarray]:
     """p(z) (a form of `distribution.FORMS`) of columns {name: (n,)}: the mean over the model's networks. InputError for a
-    missing column or something that is no such model."""
-    if not isinstance(model, dict) or model.get("kind") != "skyloom.tabular":
-        raise InputError("this is no model of skyloom's tabular estimator; inform one first")
-    missing = [name for name in (*model["table"]["columns"], *model["table"]["errors"].values()) if name not in columns]
-    if missing:
-        raise InputError(f"the table has no column `{missing[0]}`, which the model was trained with")
-    head, raw, parts = Head(**model["head"]), tabular.raw(columns, model["table"]), []
+    missing column, stamps of another shape, or something that is no such model."""
+    if not isinstance(model, dict) or model.get("kind") not in ("skyloom.tabular", "skyloom.image"):
+        raise InputError("this is no model of skyloom's estimators; inform one first")
+    head, parts, tables = Head(**model["head"]), [], model["kind"] == "skyloom.tabular"
+    stamps = {} if tables else {"errors": {"image": model["image"], "ivar": model["ivar"]}}
+    _present({**model["table"], **stamps}, columns)
+    if not tables and np.shape(columns[model["image"]])[1:] != (model["bands"], *[model["options"]["size"]] * 2):
+        raise InputError(f"`{model['image']}` has the shape {np.shape(columns[model['image']])}, the model was trained on "
+                         f"{model['bands']} bands of {model['options']['size']} px")
+    inputs = tabular.raw(columns, model["table"]) if tables else scaling.table(columns, model["table"])
     for weights in model["members"]:
-        net = registry.build_tabular(model["options"], model["table"], head)
+        net = _network(model, head)
         net.load_state_dict(load(weights))
-        parts.append(head.pz(estimation.predict_table(net, raw, torch.device("cpu"))))
+        if tables:
+            out = estimation.predict_table(net, inputs, torch.device("cpu"))
+        else:
+            out = torch.from_numpy(estimation.predict(net, lambda at: _pixels(model, columns, at), inputs, torch.device("cpu")))
+        parts.append(head.pz(out))
     return distribution.combined(parts)

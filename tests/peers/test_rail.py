@@ -1,5 +1,6 @@
 """skyloom's stages in RAIL's own harness: inform, estimate, evaluate; optional, because RAIL is no dependency."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -49,6 +50,40 @@ def test_inform_estimate_evaluate(tmp_path, monkeypatch):
     loss = float(np.ravel(results["summary"].read()["cdeloss"])[0])
     pz = np.diff(found.cdf(EDGES), axis=1)
     assert loss == pytest.approx(histogram.cde_terms(pz, EDGES, test["redshift"]).mean(), rel=0.05) and loss < -1
+
+
+@pytest.mark.filterwarnings("default")
+def test_stamps_of_an_hdf5_file(tmp_path, monkeypatch):
+    """Galaxies whose colours say nothing and whose stamps say all: only a model that sees them can tell z."""
+    from rail.core.data import TableHandle
+
+    from rail.estimation.algos.skyloom_pz import SkyloomEstimator, SkyloomInformer
+
+    monkeypatch.chdir(tmp_path)
+
+    def stamps(n, seed, name):
+        rng = np.random.default_rng(seed)
+        z = rng.uniform(0.1, 1.0, n)
+        y, x = np.mgrid[:32, :32] - 15.5
+        image = 300 * np.exp(-0.5 * (x**2 + y**2) / (1.5 + 5 * z[:, None, None]) ** 2)[:, None] + rng.normal(0, 3, (n, 2, 32, 32))
+        columns = {"image": image.astype(np.float32), "ivar": np.full((n, 2, 32, 32), 1 / 9, np.float32), "redshift": z,
+                   "g": rng.normal(21, 0.1, n), "r": rng.normal(20, 0.1, n), "object_id": np.arange(n)}
+        with h5py.File(name, "w") as handle:
+            for key, values in columns.items():
+                handle[key] = values
+        return z
+
+    stamps(400, 1, "training.hdf5")
+    z = stamps(60, 2, "testing.hdf5")
+    shared = {"bands": ["g", "r"], "err_bands": ["", ""], "hdf5_groupname": ""}
+    inform = SkyloomInformer.make_stage(name="inform", model="model.pkl", n_seeds=1, image_col="image",
+                                        options={"max_epochs": 8, "batch_size": 32, "lr": 1e-3}, **shared)
+    model = inform.inform(TableHandle("training", path="training.hdf5"))
+    estimate = SkyloomEstimator.make_stage(name="estimate", model=model, output="output.hdf5", id_col="object_id", zmax=1.5,
+                                           chunk_size=25, **shared)
+    found = estimate.estimate(TableHandle("testing", path="testing.hdf5")).read()
+    assert found.npdf == 60 and np.array_equal(np.ravel(found.ancil["id"]), np.arange(60))
+    assert np.corrcoef(np.ravel(found.ancil["zmode"]), z)[0, 1] > 0.9
 
 
 def test_a_file_of_another_group_is_one_sentence(tmp_path):

@@ -189,6 +189,20 @@ def test_a_tabular_network_learns_a_colour():
     assert np.mean(np.abs(miss) < 2 * 0.03) > 0.9
 
 
+def test_an_ensemble_on_stamps_is_the_same_object_by_object_and_refuses_other_shapes():
+    rng = np.random.default_rng(0)
+    columns = {"g": rng.normal(21, 1, 40), "image": rng.normal(0, 1, (40, 2, 32, 32)).astype(np.float32),
+               "ivar": np.ones((40, 2, 32, 32), np.float32)}
+    model = ensemble.fit_images(columns, ["g"], "image", "ivar", rng.uniform(0.1, 1, 40), {"max_epochs": 1, "ivar": True}, [1, 2])
+    whole = ensemble.predict(pickle.loads(pickle.dumps(model)), columns)
+    part = ensemble.predict(model, {name: values[7:9] for name, values in columns.items()})
+    assert whole["weights"].shape == (40, 16) and part["means"] == pytest.approx(whole["means"][7:9], abs=1e-5)
+    with pytest.raises(InputError, match="trained on 2 bands of 32 px"):
+        ensemble.predict(model, columns | {"image": np.zeros((40, 2, 64, 64))})
+    with pytest.raises(InputError, match="it must be"):
+        ensemble.fit_images(columns | {"image": np.zeros((40, 2, 8, 8))}, ["g"], "image", "ivar", np.ones(40), {}, [1])
+
+
 def test_support_promises_its_rate_and_sees_a_shift():
     """Trained bright, tested faint; and a pattern of missing bands that training lacks."""
     rng = np.random.default_rng(3)

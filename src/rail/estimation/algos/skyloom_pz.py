@@ -1,4 +1,8 @@
-"""skyloom's tabular estimator as RAIL stages: SkyloomInformer, SkyloomEstimator (`pip install 'skyloom[rail]'`)."""
+"""skyloom's estimators as RAIL stages: SkyloomInformer, SkyloomEstimator (`pip install 'skyloom[rail]'`).
+
+Tables: the tabular estimator on magnitudes and errors. With `image_col`: GalaxiesML's CNN on magnitudes and the stamps of an
+HDF5 file as skyloom packs them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ def _shared(*names: str) -> dict:
 
 
 def _columns(data) -> dict[str, np.ndarray]:
-    """{name: (n,)} of a table in any of RAIL's formats."""
+    """{name: (n, ...)} of a table in any of RAIL's formats."""
     names = data.keys() if hasattr(data, "keys") else data.columns
     return {name: np.asarray(data[name]) for name in names}
 
@@ -38,7 +42,7 @@ def _states(columns: dict, config) -> dict[str, np.ndarray]:
 
 
 class SkyloomInformer(CatInformer):
-    """Trains an ensemble of skyloom's tabular networks on magnitudes and errors."""
+    """Trains an ensemble of skyloom's networks: tabular ones, or CNNs where `image_col` names stamps."""
 
     name = "SkyloomInformer"
     entrypoint_function = "inform"
@@ -46,7 +50,9 @@ class SkyloomInformer(CatInformer):
     config_options.update(
         **_shared("bands", "err_bands", "redshift_col", "nondetect_val", "nonobserved_val"),
         n_seeds=Param(int, 4, msg="networks of the ensemble"), seed=Param(int, 1, msg="seed of the first network"),
-        options=Param(dict, {}, msg="settings of the tabular estimator over its defaults"))
+        options=Param(dict, {}, msg="settings of the estimator over its defaults"),
+        image_col=Param(str, "", msg="stamps (n, band, y, x) in nJy; empty: magnitudes and errors alone"),
+        ivar_col=Param(str, "ivar", msg="inverse variances of the stamps in nJy^-2"))
 
     def run(self):
         """Train; the model is a dictionary of plain data."""
@@ -54,10 +60,15 @@ class SkyloomInformer(CatInformer):
             raise InputError(f"SkyloomEstimator writes mixtures, not {self.config.options['head']}; leave out `head`")
         data = self.get_data("input")
         columns = _states(_columns(data[self.config.hdf5_groupname] if self.config.hdf5_groupname else data), self.config)
+        z, seeds = columns[self.config.redshift_col], range(self.config.seed, self.config.seed + self.config.n_seeds)
+        if self.config.image_col:
+            self.model = ensemble.fit_images(columns, list(self.config.bands), self.config.image_col, self.config.ivar_col,
+                                             np.asarray(z, float), dict(self.config.options), seeds)
+            self.add_data("model", self.model)
+            return
         errors = {m: e for m, e in zip(self.config.bands, self.config.err_bands, strict=True) if e}
         read = fitting.Columns(list(self.config.bands), errors, [])
-        self.model = ensemble.fit(columns, read, columns[self.config.redshift_col], dict(self.config.options),
-                                  range(self.config.seed, self.config.seed + self.config.n_seeds))
+        self.model = ensemble.fit(columns, read, z, dict(self.config.options), seeds)
         self.add_data("model", self.model)
 
 
