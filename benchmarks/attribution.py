@@ -25,6 +25,10 @@ def main(objects=4, encoder="atto"):
     torch.set_num_threads(2)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     z, ebv = torch.tensor(mantis.centres(100)).float().to(device), torch.zeros(objects, 2, device=device)
+
+    def point(out):
+        return mantis.expectation(out, z)
+
     out = {"device": torch.cuda.get_device_name() if device.type == "cuda" else "CPU, 2 threads", "encoder": encoder,
            "objects": objects}
     for name, sizes in SIZES.items():
@@ -37,13 +41,13 @@ def main(objects=4, encoder="atto"):
         for _ in range(3):
             started = time.perf_counter()
             if name == "mantis_late":
-                attribution.values_late(model, whole, dark, ebv, z)
+                attribution.values_late(model, whole, dark, ebv, point)
             else:
-                attribution.values_early(model, whole, dark, ebv, z, batch=256)
+                attribution.values_early(model, whole, dark, ebv, point, batch=256)
             seconds["coalitions"].append(time.perf_counter() - started)
             started = time.perf_counter()
             for _ in range(max(1, count // 256)):
-                mantis.expectation(model(batch, ebv[:1].expand(256, 2)), z).cpu()
+                point(model(batch, ebv[:1].expand(256, 2))).cpu()
             seconds["plain"].append(time.perf_counter() - started)
         plain, ours = (float(np.median(seconds[key])) for key in ("plain", "coalitions"))
         out[name] = {"coalitions_s_per_object": round(ours / objects, 3),

@@ -212,6 +212,8 @@ def _models(config: dict) -> None:
         if missing:
             raise InputError(f"`models.{name}` sees {missing[0]}, which `stamps.surveys` doesn't fetch; add it there, or name "
                              f"the model's own in `models.{name}.surveys`")
+        if fusion and options.get("head") == "point":
+            raise InputError(f"`models.{name}.head` is point, which fusion networks don't have; known: binned, mixture, quantile")
         if fusion and "reweight" in options:
             raise InputError(f"`models.{name}.reweight` is not supported: fusion networks draw classes evenly; drop it")
         if options.get("reweight") == "target" and config["targets"]["kind"] == "none":

@@ -6,11 +6,14 @@ import numpy as np
 import torch
 
 from skyloom.dataset.augment import symmetry
+from skyloom.models import registry
 
 
 @torch.no_grad()
-def predict_pz(model, inputs, ebv: np.ndarray, device, batch_size: int = 64, symmetries: int = 1) -> np.ndarray:
-    """p(z) (n, bins) float32 of rows with `inputs(rows) -> {survey: (m, band, y, x)}` and ebv (n, k).
+def predict_pz(model, inputs, ebv: np.ndarray, device, batch_size: int = 64, symmetries: int = 1,
+               bins=lambda out: torch.softmax(out.float(), dim=1)) -> np.ndarray:
+    """p(z) (n, bins) float32 of rows with `inputs(rows) -> {survey: (m, band, y, x)}` and ebv (n, k); `bins` turns the
+    network's numbers into probabilities.
 
     Always the same for the same input: no augmentation, or the mean over all of the square's eight symmetries.
     """
@@ -20,9 +23,9 @@ def predict_pz(model, inputs, ebv: np.ndarray, device, batch_size: int = 64, sym
         if not len(rows):
             continue
         images = {name: torch.from_numpy(pixels).to(device) for name, pixels in inputs(rows).items()}
-        total = sum(torch.softmax(model({name: symmetry(image, k) for name, image in images.items()},
-                                        torch.from_numpy(ebv[rows]).to(device)).float(), dim=1) for k in range(symmetries))
-        out.append((total / symmetries).cpu().numpy())
+        total = sum(bins(model({name: symmetry(image, k) for name, image in images.items()},
+                               torch.from_numpy(ebv[rows]).to(device))) for k in range(symmetries))
+        out.append((total / symmetries).float().cpu().numpy())
     return np.concatenate(out) if out else np.zeros((0, 0), np.float32)
 
 
@@ -34,7 +37,10 @@ def pz_of_split(model, card: dict, split, device, hidden=()) -> np.ndarray:
         found = split.inputs(rows, card["image"], frames)
         return {name: pixels * (name not in hidden) for name, pixels in found.items()}
 
-    pz = predict_pz(model, inputs, split.ebv(), device, symmetries=card["options"]["symmetries"])
+    head, more = registry.fusion_head(card["options"]), {}
+    if head.kind != "binned":
+        more["bins"] = lambda out: head.bins(out, np.array(card["bin_edges"]))
+    pz = predict_pz(model, inputs, split.ebv(), device, symmetries=card["options"]["symmetries"], **more)
     pz = pz.reshape(-1, len(card["bin_edges"]) - 1)
     seen = split.seen(np.arange(split.n), card["image"]["kind"])
     blind = ~np.any([seen[name].any(axis=1) for name in card["surveys"] if name not in hidden], axis=0)

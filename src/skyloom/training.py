@@ -23,7 +23,8 @@ from skyloom.dataset.augment import rotated, symmetry
 class Arrays:
     """Inputs of one split: `images(rows) -> (m, band, y, x) float32` (or a mapping of such), or None; table (n, k); z (n,),
     redshifts, or classes as integers; `sizes` {name: px} to which images are cropped once rotated; `jitter(table,
-    generator)` -> the table of a batch as this step shows it; `weight` (n,): how often a row is drawn, relative to others."""
+    generator)` -> the table of a batch as this step shows it; `weight` (n,): how often a row is drawn, relative to others;
+    `classes` (n,) by which `batches` draws rows evenly, where z isn't them."""
 
     images: object
     table: torch.Tensor
@@ -31,6 +32,7 @@ class Arrays:
     sizes: dict | None = None
     jitter: object = None
     weight: torch.Tensor | None = None
+    classes: torch.Tensor | None = None
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -133,9 +135,10 @@ def _order(train, options, generator) -> torch.Tensor:
         return torch.multinomial(train.weight, len(train.z), replacement=True, generator=generator)
     if not options.get("batches"):
         return torch.randperm(len(train.z), generator=generator)
-    known, inverse = train.z.unique(return_inverse=True)
+    classes = train.z if train.classes is None else train.classes
+    _, inverse = classes.unique(return_inverse=True)
     weight = 1.0 / torch.bincount(inverse)[inverse].double()
-    weight[train.z < 0] = 0
+    weight[classes < 0] = 0
     return torch.multinomial(weight, options["batches"] * options["batch_size"], replacement=True, generator=generator)
 
 

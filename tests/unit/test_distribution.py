@@ -128,6 +128,10 @@ def test_heads_learn_the_distribution_they_are_shown():
             optimiser.step()
         found = head.pz(out(torch.zeros(1, 1)).detach())
         assert set(own) <= set(found)
+        edges = own.get("edges", EDGES)
+        pz = head.bins(out(torch.zeros(1, 1)), edges).numpy()
+        assert pz == pytest.approx(distribution.probabilities(found, edges), abs=1e-6)
+        assert head.mean(out(torch.zeros(1, 1))).item() == pytest.approx(distribution.mean(found)[0], abs=1e-3)
         below = np.cumsum(distribution.probabilities(found, EDGES)[0])
         truth = 0.7 * norm.cdf(EDGES[1:], 0.5, 0.03) + 0.3 * norm.cdf(EDGES[1:], 1.2, 0.1)
         assert np.abs(below - truth).max() < bound, kind

@@ -80,6 +80,15 @@ def test_training_and_prediction_from_files(files, tmp_path, name):
         assert a["z"][:] == pytest.approx(a["pz"][:] @ centres, abs=1e-5) and np.isfinite(a["z"][:]).all()
 
 
+@pytest.mark.parametrize("head", ["mixture", "quantile"])
+def test_another_head_gives_the_same_files(files, tmp_path, head):
+    out = train(files, tmp_path, "mantis_late", head=head, outputs=4, symmetries=8)
+    assert main(["predict", "--settings", json.dumps(SETTINGS), "--model", str(out), "--data", str(files / "validation.h5"),
+                 "--out", str(tmp_path / "p.h5")]) == 0
+    with h5py.File(tmp_path / "p.h5") as found:
+        assert found["pz"].shape == (24, 16) and (found["pz"][:] >= 0).all() and (found["pz"][:].sum(axis=1) < 1 + 1e-5).all()
+
+
 def test_the_infrared_alone_tells_the_redshift(tmp_path):
     """On objects that training never saw."""
     for k, (split, n) in enumerate((("training", 500), ("validation", 200))):
@@ -125,7 +134,7 @@ def test_a_shuffled_band_is_not_used():
     options = {"lr": 3e-3, "batch_size": 100, "max_epochs": 15, "patience": 20, "augment": "symmetries"}
     training.fit(model, mantis.loss, *sets, options, 1, torch.device("cpu"), "fp32", tell=lambda text: None)
     centres = torch.tensor(mantis.centres(16)).float()
-    values = attribution.values_early(model.eval(), held, dark, torch.zeros(200, 0), centres)
+    values = attribution.values_early(model.eval(), held, dark, torch.zeros(200, 0), lambda out: mantis.expectation(out, centres))
     size = np.abs(attribution.shapley(values)).mean(axis=0)  # nuv, fuv, w1, w2
     assert size[3] / size.sum() < 0.05 < size[2] / size.sum(), size
     assert np.corrcoef(values[-1], held_z)[0, 1] > 0.95

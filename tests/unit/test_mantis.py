@@ -149,9 +149,12 @@ def test_late_fusion_reuses_features_and_gives_the_same_as_512_passes():
     encoded = []
     for encoder in model.encoders.values():
         encoder.register_forward_hook(lambda module, inputs, features: encoded.append(len(features)))
-    quick = attribution.values_late(model, whole, ablated, ebv, z, batch=5)
+    def point(out):
+        return mantis.expectation(out, z)
+
+    quick = attribution.values_late(model, whole, ablated, ebv, point, batch=5)
     assert sum(encoded) == 2 * (4 + 32 + 4)
-    slow = attribution.values_early(model, whole, ablated, ebv, z)  # every coalition through the whole model
+    slow = attribution.values_early(model, whole, ablated, ebv, point)  # every coalition through the whole model
     assert quick.shape == slow.shape == (512, 2) and quick == pytest.approx(slow, abs=1e-5)
 
 
@@ -166,7 +169,8 @@ def test_early_fusion_coalitions_mix_the_right_bands():
     n = 3
     ones = {name: torch.ones(n, bands, 4, 4) for name, bands in mantis.SURVEYS.items()}
     zeros = {name: torch.zeros_like(value) for name, value in ones.items()}
-    values = attribution.values_early(Weighted(), ones, zeros, torch.zeros(n, 2), torch.tensor([1.0, 0.0]), batch=100)
+    values = attribution.values_early(Weighted(), ones, zeros, torch.zeros(n, 2),
+                                     lambda out: mantis.expectation(out, torch.tensor([1.0, 0.0])), batch=100)
     expected = 1 / (1 + np.exp(-(attribution.coalitions(9) @ np.arange(1.0, 10.0))))
     assert values == pytest.approx(np.repeat(expected[:, None], n, axis=1), abs=1e-6)
     assert attribution.band_names(("galex", "ps1"))[:3] == [("galex", 0), ("galex", 1), ("ps1", 0)]

@@ -10,7 +10,7 @@ from math import factorial
 import numpy as np
 import torch
 
-from skyloom.models.mantis import SURVEYS, expectation
+from skyloom.models.mantis import SURVEYS
 
 
 def coalitions(features: int) -> np.ndarray:
@@ -50,8 +50,9 @@ def band_names(surveys) -> list[tuple[str, int]]:
 
 
 @torch.no_grad()
-def values_early(model, images: dict, ablated: dict, ebv, z, batch: int = 512) -> np.ndarray:
-    """Point estimates (2^F, n) of an early-fusion model: every coalition is another image, in full batches."""
+def values_early(model, images: dict, ablated: dict, ebv, point, batch: int = 512) -> np.ndarray:
+    """Point estimates (2^F, n) of an early-fusion model: every coalition is another image, in full batches; `point` turns the
+    network's numbers into redshifts."""
     masks = torch.from_numpy(coalitions(sum(SURVEYS[name] for name in model.surveys)))
     n = len(ebv)
     pairs = torch.cartesian_prod(torch.arange(len(masks)), torch.arange(n))
@@ -63,12 +64,12 @@ def values_early(model, images: dict, ablated: dict, ebv, z, batch: int = 512) -
             keep = masks[which][:, first:first + SURVEYS[name], None, None].to(ebv.device)
             mixed[name] = torch.where(keep, images[name][rows], ablated[name][rows])
             first += SURVEYS[name]
-        out[start:start + len(rows)] = expectation(model(mixed, ebv[rows]), z).double().cpu()
+        out[start:start + len(rows)] = point(model(mixed, ebv[rows])).double().cpu()
     return out.reshape(len(masks), n).numpy()
 
 
 @torch.no_grad()
-def values_late(model, images: dict, ablated: dict, ebv, z, batch: int = 256) -> np.ndarray:
+def values_late(model, images: dict, ablated: dict, ebv, point, batch: int = 256) -> np.ndarray:
     """The same of a late-fusion model: each survey's encoder sees only its own coalitions, the head joins them, in full batches.
 
     With 2, 5 and 2 bands that is 4 + 32 + 4 encoder passes instead of three times 512.
@@ -86,6 +87,6 @@ def values_late(model, images: dict, ablated: dict, ebv, z, batch: int = 256) ->
     out = []
     for some in choices.split(max(1, 16 * batch // max(n, 1))):
         features = {name: parts[name][some[:, k]].flatten(0, 1) for k, name in enumerate(model.surveys)}
-        guess = expectation(model.join(features, ebv.repeat(len(some), 1)), z)
+        guess = point(model.join(features, ebv.repeat(len(some), 1)))
         out.append(guess.double().cpu().reshape(len(some), n).numpy())
     return np.concatenate(out)

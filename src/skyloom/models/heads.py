@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from skyloom.errors import InputError
+from skyloom.pz import quantiles
 
 KINDS = ("binned", "mixture", "quantile")
 NARROWEST = 1e-3  # least standard deviation of a component: no photometry is finer
@@ -52,13 +53,34 @@ class Head:
 
     def pz(self, out: torch.Tensor) -> dict[str, np.ndarray]:
         """p(z) as arrays: `pz, edges`; `weights, means, stds`; `levels, locs` (ascending along the second axis)."""
-        out = out.double()
+        out = out.detach().double().cpu()
         if self.kind == "binned":
             return {"pz": torch.softmax(out, dim=1).numpy(), "edges": self.edges}
         if self.kind == "mixture":
             weights, means, stds = self._mixture(out)
             return {"weights": weights.exp().numpy(), "means": means.numpy(), "stds": stds.numpy()}
         return {"levels": self.levels, "locs": self._quantiles(out).numpy()}
+
+    def bins(self, out: torch.Tensor, edges: np.ndarray) -> torch.Tensor:
+        """(n, bins) float64 probabilities of the bins of `edges` (bins + 1,); for `binned` its own classes, whatever `edges`."""
+        found = self.pz(out)
+        if self.kind == "binned":
+            return torch.from_numpy(found["pz"])
+        if self.kind == "quantile":
+            return torch.from_numpy(np.diff(quantiles.cdf(found["levels"], found["locs"], edges), axis=1))
+        at, (weights, means, stds) = torch.from_numpy(np.asarray(edges, float)), (torch.from_numpy(v) for v in found.values())
+        below = sum(weights[:, [k]] * torch.special.ndtr((at - means[:, [k]]) / stds[:, [k]]) for k in range(self.size))
+        return below.diff(dim=1)
+
+    def mean(self, out: torch.Tensor) -> torch.Tensor:
+        """(n,) expectation, on the network's device."""
+        if self.kind == "binned":
+            middle = torch.as_tensor((self.edges[1:] + self.edges[:-1]) / 2, dtype=torch.float32, device=out.device)
+            return torch.softmax(out.float(), dim=1) @ middle
+        if self.kind == "mixture":
+            weights, means, _ = self._mixture(out.float())
+            return (weights.exp() * means).sum(dim=1)
+        return self._quantiles(out.float()).mean(dim=1)  # levels lie evenly: each stands for its share
 
     def _mixture(self, out):
         """(log weights, means, standard deviations), each (n, size)."""

@@ -7,7 +7,7 @@ import torch
 from skyloom.errors import InputError
 from skyloom.models.galaxiesml import GalaxiesMLCNN, GalaxiesMLNN
 from skyloom.models.heads import Head
-from skyloom.models.mantis import BINS, HIDDEN, SURVEYS, MantisEarly, MantisLate
+from skyloom.models.mantis import BINS, HIDDEN, SURVEYS, Z_MAX, MantisEarly, MantisLate
 from skyloom.models.tabular import Tabular
 
 MANTIS = {"mantis_early": MantisEarly, "mantis_late": MantisLate, "mantis_optical": MantisEarly}
@@ -19,7 +19,7 @@ DEFAULTS = {
 FUSION = {"lr": 3e-4, "batch_size": 16, "max_epochs": 150, "patience": 20, "optimiser": "nadam", "plateau": 6, "batches": 1000,
           "weight_decay": 1e-7, "survey_dropout": 0.0, "encoder": "large", "bins": BINS, "hidden": HIDDEN,
           "surveys": list(SURVEYS), "patch": 4, "gamma": 1e-6, "view": 30, "augment": "rotations", "symmetries": 1,
-          "pretrained": "", "pretrained_small": "", "uses_image": True}
+          "pretrained": "", "pretrained_small": "", "head": "binned", "outputs": 8, "uses_image": True}
 
 # noise: share of each flux's own error that is added anew at every step
 TABULAR = {"lr": 4e-3, "batch_size": 256, "max_epochs": 120, "patience": 120, "optimiser": "adamw", "schedule": "onecycle",
@@ -86,8 +86,16 @@ def build_from(name: str, options: dict, ebv: int):
     """A fusion network of `options`; the stems of the small stamps may have a stride of their own (`patch_small`)."""
     more = {"patch": options["patch"]} if family(name) != "mantis_late" else {
         "patches": {"ps1": options["patch"], "galex": options["patch_small"], "unwise": options["patch_small"]}}
-    return build_fusion(name, options["encoder"], tuple(options["surveys"]), ebv, options["bins"], gamma=options["gamma"],
-                        hidden=options["hidden"], **more)
+    head = fusion_head(options)
+    model = build_fusion(name, options["encoder"], tuple(options["surveys"]), ebv, head.outputs, gamma=options["gamma"],
+                         hidden=options["hidden"], **more)
+    head.start(model.head[-1])
+    return model
+
+
+def fusion_head(options: dict) -> Head:
+    """The head of a fusion network: the published classes over 0 <= z < 1.6, or a mixture or quantiles of `outputs`."""
+    return Head(options["head"], options["bins"] if options["head"] == "binned" else options["outputs"], 0.0, Z_MAX)
 
 
 def describe(name: str, size: int = 127, encoder: str = "large") -> dict:

@@ -9,7 +9,7 @@ from skyloom import store, training
 from skyloom.cutouts.stamps import UNUSABLE
 from skyloom.dataset import multi
 from skyloom.measure import ablation, target
-from skyloom.models import artefact, attribution, fusion, mantis
+from skyloom.models import artefact, attribution, fusion, mantis, registry
 from skyloom.progress import Progress
 from skyloom.verbs import common
 
@@ -68,9 +68,8 @@ def coalition_values(model, card, split, rows, device) -> np.ndarray:
             found = fusion.inputs(name, source, seen[name], split.scale[name], card["image"], frames[name])
             out[name] = torch.from_numpy(found).to(device)
     ebv = torch.from_numpy(split.ebv()[rows]).to(device)
-    z = torch.from_numpy(mantis.centres(len(card["bin_edges"]) - 1)).float().to(device)
     values = attribution.values_late if card["fusion"] == "late" else attribution.values_early
-    return values(model, whole, without, ebv, z)
+    return values(model, whole, without, ebv, registry.fusion_head(card["options"]).mean)
 
 
 def removed(split, name: str, rows, pixels, seen) -> np.ndarray:

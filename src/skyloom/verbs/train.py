@@ -42,7 +42,8 @@ def run(args) -> None:
     precision = training.choose_precision(settings["precision"], device)
     if registry.family(settings["model"]):
         train, select, card = _fusion_data(args, options)
-        model, loss = registry.build_from(settings["model"], options, len(card["ebv"])), mantis.loss
+        model, head = registry.build_from(settings["model"], options, len(card["ebv"])), registry.fusion_head(options)
+        loss = mantis.loss if head.kind == "binned" else head.loss
         card |= {"pretrained": artefact.start_from(model, options["pretrained"], options["pretrained_small"])}
     elif registry.is_tabular(settings["model"]):
         model, loss, train, select, card = _tabular(args, options)
@@ -136,7 +137,7 @@ def _fusion_data(args, options):
     card = {"image": fusion.fit(train.ivar_sample(), options["scaling"]), "surveys": options["surveys"], "bands": train.bands,
             "pixel_scale": train.scale, "ebv": train.ebv_names, "inputs": [], "table": None, "unit": "nJy", "frames": frames,
             "bin_edges": mantis.edges(options["bins"]).tolist(), "fusion": "early" if early else "late",
-            "acquisition": args.settings.get("acquisition")}
+            "acquisition": args.settings.get("acquisition"), "own_head": options["head"] != "binned"}
     select = np.flatnonzero(held.columns["subset"] == "select")
     if not len(select):
         raise InputError(f"{args.validation} holds no object of subset `select`; the sample is too small")
@@ -144,19 +145,23 @@ def _fusion_data(args, options):
            fusion_arrays(held, select, card, held.frames(options, early))]
     if args.shuffle_redshifts:
         out[0].z = out[0].z[torch.randperm(len(out[0].z), generator=torch.Generator().manual_seed(0))]
-    if not (out[0].z >= 0).any() or not (out[1].z >= 0).any():
+    if not (out[0].classes >= 0).any() or not (out[1].classes >= 0).any():
         raise InputError(f"no redshift of {args.training} or {args.validation} lies in 0 <= z < {mantis.Z_MAX}; widen the sample")
     return *out, card
 
 
 def fusion_arrays(split: multi.MultiSplit, rows: np.ndarray, card: dict, frames: dict) -> training.Arrays:
-    """Training arrays of some rows of a multi-survey split, scaled as model.json says, in the given frames."""
-    classes = mantis.classes(split.columns["specz_redshift"][rows], len(card["bin_edges"]) - 1)
+    """Training arrays of some rows of a multi-survey split, scaled as model.json says, in the given frames: z are the classes
+    of the published head, for another redshifts, of the rows that have a class."""
+    z = split.columns["specz_redshift"][rows]
     seen = np.any([bands.any(axis=1) for bands in split.seen(rows, card["image"]["kind"]).values()], axis=0)
-    z = torch.from_numpy(np.where(seen, classes, -1))  # nothing is learned from an empty picture
+    classes = np.where(seen, mantis.classes(z, len(card["bin_edges"]) - 1), -1)  # nothing is learned from an empty picture
+    if own := card.get("own_head"):
+        rows, z, classes = rows[classes >= 0], z[classes >= 0], classes[classes >= 0]
     sizes = {name: px for name, (px, _) in card["frames"].items()}
-    ebv = torch.from_numpy(split.ebv()[rows])
-    return training.Arrays(lambda at: split.inputs(rows[at], card["image"], frames), ebv, z, sizes)
+    return training.Arrays(lambda at: split.inputs(rows[at], card["image"], frames), torch.from_numpy(split.ebv()[rows]),
+                           torch.tensor(z, dtype=torch.float32) if own else torch.from_numpy(classes), sizes,
+                           classes=torch.from_numpy(classes))
 
 
 def arrays(split: read.Split, rows: np.ndarray, card: dict) -> training.Arrays:
