@@ -95,6 +95,7 @@ def build_from(name: str, options: dict, ebv: int):
 
 def fusion_head(options: dict) -> Head:
     """The head of a fusion network: the published classes over 0 <= z < 1.6, or a mixture or quantiles of `outputs`."""
+    options = {**FUSION, **options}  # models trained before there was a choice don't name one
     return Head(options["head"], options["bins"] if options["head"] == "binned" else options["outputs"], 0.0, Z_MAX)
 
 
