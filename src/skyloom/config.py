@@ -156,6 +156,8 @@ def _across(config: dict) -> None:
         raise InputError(f"`query.region` is {region}; it must be [ra_min, ra_max, dec_min, dec_max] in degrees")
     if abs(sum(split["fractions"]) - 1) > 1e-9:
         raise InputError(f"`split.fractions` is {split['fractions']}; the three must add up to 1")
+    if not split["fractions"][0] > 0:
+        raise InputError(f"`split.fractions` is {split['fractions']}; the first, training's, must be above 0")
     if max(stamps["packed"]) > stamps["size"]:
         raise InputError(f"`stamps.packed` asks for {max(stamps['packed'])} px, more than `stamps.size` "
                          f"{stamps['size']}; lower it or raise `stamps.size`")

@@ -64,7 +64,10 @@ def _split(frame, settings):
     split = np.where(labelled, "", "target").astype(object)
     free = labelled & (given != "evaluation")
     split[labelled & (given == "evaluation")] = "testing"
-    fractions = settings["fractions"] if not (given == "evaluation").any() else [0.75, 0.25, 0.0]
+    fractions = settings["fractions"]
+    if (given == "evaluation").any():  # the testing objects are given: the others share the rest in the same proportion
+        known = sum(fractions[:2])
+        fractions = [fractions[0] / known, fractions[1] / known, 0.0]
     part = frame[free]
     has_sky = "ra" in frame and np.isfinite(part["ra"]).all()
     method = settings["method"] if has_sky or settings["method"] != "sky_block" else "hash"
