@@ -23,7 +23,7 @@ def sample(n, width, seed=0, true=0.05):
 @pytest.mark.parametrize("method", METHODS)
 def test_an_overconfident_model_is_mended_and_a_calibrated_one_left_alone(method):
     pz, z, x = sample(1000, 0.02)
-    verdict = calibration.gate(method, pz, EDGES, z, x)
+    verdict = calibration.gate(method, pz, EDGES, z, x, folds=2)
     assert verdict["kept"] and verdict["cde"] < -3, verdict["why"]
     fitted = calibration.METHODS[method](pz, EDGES, z, x)
     new, truth, features = sample(1000, 0.02, seed=1)
@@ -31,7 +31,8 @@ def test_an_overconfident_model_is_mended_and_a_calibrated_one_left_alone(method
     before, mended = (scores.ks(scores.pit(p, EDGES, truth)) for p in (new, after))
     assert before > 0.2 and mended < 0.08  # 0.043 is what 1,000 truths of a perfect p(z) exceed one time in twenty
     assert np.nansum(after, axis=1) == pytest.approx(1, abs=1e-3) and (after >= 0).all()
-    right = calibration.gate(method, *[(a, EDGES, b, c) for a, b, c in [sample(1000, None)]][0])
+    wide, truth, features = sample(1000, None)
+    right = calibration.gate(method, wide, EDGES, truth, features, folds=2)
     assert not right["kept"], right["why"]
 
 
