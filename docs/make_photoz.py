@@ -53,8 +53,8 @@ def page(folder: Path) -> list[str]:
         block = block[block["seed"] == "ensemble"]
         lines.append(f"| {model} | {' | '.join(cell(block, *which) for which in SHOWN)} |")
     paired = pandas.read_csv(folder / "evaluation" / "paired.csv")
-    lines += ["", "Other models minus the ensemble `tabular` on the same objects, 95 %, of the mode of p(z) (positive: worse than "
-              "tabular):", "", "| model | sigma_iqr | outlier_fraction 0.15 | cde_loss |", "|---|---|---|---|"]
+    lines += ["", "Other models minus the ensemble `tabular` on the same objects, 95 %, of the mode of p(z) (positive: worse "
+              "than tabular):", "", "| model | sigma_iqr | outlier_fraction 0.15 | cde_loss |", "|---|---|---|---|"]
     for model in sorted({*paired["model_a"], *paired["model_b"]} - {"tabular"}):
         lines.append(f"| {model} | {' | '.join(versus(paired, model, metric, convention) for metric, convention in PAIRED)} |")
     for path in sorted(folder.glob("models/*/calibration.json")):
