@@ -221,7 +221,7 @@ def test_images_are_read_alike_whole_or_row_by_row(tmp_path, monkeypatch):
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("model", "options"), [
-    ("galaxiesml_cnn", {"max_epochs": 1, "batch_size": 32}), ("tabular", {"max_epochs": 1, "width": 16}),
+    ("galaxiesml_cnn", {"max_epochs": 1, "batch_size": 32, "ivar": True}), ("tabular", {"max_epochs": 1, "width": 16}),
     ("galaxiesml_nn_pz", {"max_epochs": 1, "head": "mixture", "outputs": 3})])
 def test_training_runs_where_only_torch_numpy_h5py_and_safetensors_are(tmp_path, model, options):
     """The rest is blocked: a GPU box may lack it."""

@@ -88,7 +88,7 @@ def _fusion(args, options, path):
     data = train_verb.fusion_arrays(split, np.arange(split.n), card, room)
     few = train_verb.fusion_arrays(split, np.arange(split.n), card, frames)
     keep = slice(0, min(split.n, args.batch_size))
-    return model, data, replace(few, table=few.table[keep], z=few.z[keep])
+    return model, data, replace(few, table=few.table[keep], z=few.z[keep], classes=few.classes[keep])
 
 
 def synthetic_multi(path, n: int) -> None:
