@@ -169,10 +169,12 @@ def test_early_fusion_coalitions_mix_the_right_bands():
     n = 3
     ones = {name: torch.ones(n, bands, 4, 4) for name, bands in mantis.SURVEYS.items()}
     zeros = {name: torch.zeros_like(value) for name, value in ones.items()}
-    values = attribution.values_early(Weighted(), ones, zeros, torch.zeros(n, 2),
-                                     lambda out: mantis.expectation(out, torch.tensor([1.0, 0.0])), batch=100)
-    expected = 1 / (1 + np.exp(-(attribution.coalitions(9) @ np.arange(1.0, 10.0))))
-    assert values == pytest.approx(np.repeat(expected[:, None], n, axis=1), abs=1e-6)
+    scale = torch.tensor([1.0, 2.0, 3.0])[:, None, None, None]  # objects differ
+    expected = 1 / (1 + np.exp(-(attribution.coalitions(9) @ np.arange(1.0, 10.0))[:, None] * [1.0, 2.0, 3.0]))
+    for batch in (100, 512, 1100):  # parts of an object, one, two of three
+        values = attribution.values_early(Weighted(), {name: scale * v for name, v in ones.items()}, zeros, torch.zeros(n, 2),
+                                         lambda out: mantis.expectation(out, torch.tensor([1.0, 0.0])), batch=batch)
+        assert values == pytest.approx(expected, abs=1e-6)
     assert attribution.band_names(("galex", "ps1"))[:3] == [("galex", 0), ("galex", 1), ("ps1", 0)]
 
 

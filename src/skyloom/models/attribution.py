@@ -53,19 +53,19 @@ def band_names(surveys) -> list[tuple[str, int]]:
 def values_early(model, images: dict, ablated: dict, ebv, point, batch: int = 512) -> np.ndarray:
     """Point estimates (2^F, n) of an early-fusion model: every coalition is another image, in full batches; `point` turns the
     network's numbers into redshifts."""
-    masks = torch.from_numpy(coalitions(sum(SURVEYS[name] for name in model.surveys)))
-    n = len(ebv)
-    pairs = torch.cartesian_prod(torch.arange(len(masks)), torch.arange(n))
-    out = torch.empty(len(pairs), dtype=torch.float64)
-    for start in range(0, len(pairs), batch):
-        which, rows = pairs[start:start + batch].T
-        mixed, first = {}, 0
-        for name in model.surveys:
-            keep = masks[which][:, first:first + SURVEYS[name], None, None].to(ebv.device)
-            mixed[name] = torch.where(keep, images[name][rows], ablated[name][rows])
-            first += SURVEYS[name]
-        out[start:start + len(rows)] = point(model(mixed, ebv[rows])).double().cpu()
-    return out.reshape(len(masks), n).numpy()
+    masks = torch.from_numpy(coalitions(sum(SURVEYS[name] for name in model.surveys))).to(ebv.device)
+    n, out = len(ebv), []
+    for rows in torch.arange(n, device=ebv.device).split(max(1, batch // len(masks))):
+        for some in masks.split(batch):  # broadcast, not gathered: a picture is read once for all of its coalitions
+            mixed, first = {}, 0
+            for name in model.surveys:
+                keep = some[:, first:first + SURVEYS[name], None, None]
+                mixed[name] = torch.where(keep, images[name][rows][:, None], ablated[name][rows][:, None]).flatten(0, 1)
+                first += SURVEYS[name]
+            guess = point(model(mixed, ebv[rows].repeat_interleave(len(some), 0)))
+            out.append(guess.double().cpu().reshape(len(rows), len(some)))
+    parts = -(-len(masks) // batch)  # of the coalitions of one group of objects
+    return torch.cat([torch.cat(out[k:k + parts], dim=1) for k in range(0, len(out), parts)]).T.numpy()
 
 
 @torch.no_grad()
