@@ -12,7 +12,9 @@ import pytest
 
 from skyloom import store
 from skyloom.__main__ import main
-from skyloom.release.catalog import BITS
+from skyloom.errors import InputError
+from skyloom.release.catalog import BITS, combine_predictions
+from skyloom.verbs import build_catalog
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -159,6 +161,18 @@ def test_bad_input_is_one_sentence(small, tmp_path, capsys):
     assert main(["calibrate", "--settings", settings, "--predictions", predictions, "--data", data[0], data[2],
                  "--out", str(tmp_path / "c.h5"), "--verdicts", str(tmp_path / "v.json")]) == 2
     assert "rerun predict" in capsys.readouterr().err
+
+
+def test_a_calibration_of_other_predictions_is_refused(small, tmp_path):
+    found = sorted(map(str, (small / "models" / "tabular").glob("seed*/predictions.h5")))
+    models = {"tabular": {"object_id": store.arrays(found[0], ["object_id"])["object_id"], "arrays": {}}}
+    calibrated = small / "models" / "tabular" / "calibrated.h5"
+    assert build_catalog._calibrated(calibrated, models, found)
+    with pytest.raises(InputError, match="rerun calibrate"):
+        build_catalog._calibrated(calibrated, models, found[:1])
+    seeds = [{"model": "m", "seed": k, "object_id": np.arange(2), "z": np.zeros(2), "data_hash": str(k)} for k in (1, 2)]
+    with pytest.raises(InputError, match="seeds 1 and 2 of m"):
+        combine_predictions(seeds)
 
 
 def test_bpz_without_filters_is_told_not_hidden(small, tmp_path):

@@ -22,7 +22,8 @@ def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
     """{model: {object_id, mean, std, seeds}} of predictions (dicts with model, seed, object_id, z); of those with p(z) (in one
     of `distribution.FORMS`) also `arrays`, their mean over seeds, and `uncertainty`, what of its spread the seeds agree on.
 
-    InputError if two predictions of the run don't hold the same objects in the same order.
+    InputError if two predictions of the run don't hold the same objects in the same order, or seeds of one model were trained on
+    different data (`data_hash`).
     """
     first = predictions[0]["object_id"]
     out: dict[str, dict] = {}
@@ -31,6 +32,9 @@ def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
             raise InputError(f"predictions of {one['model']} seed {one['seed']} hold other objects than those of "
                              f"{predictions[0]['model']}; rerun predict")
         block = out.setdefault(one["model"], {"object_id": first, "z": [], "seeds": [], "parts": []})
+        if one.get("data_hash") != block.setdefault("data_hash", one.get("data_hash")):
+            raise InputError(f"seeds {block['seeds'][0]} and {one['seed']} of {one['model']} were trained on different datasets; "
+                             "rerun train")
         block["z"].append(one["z"])
         block["seeds"].append(one["seed"])
         if distribution.form(one):

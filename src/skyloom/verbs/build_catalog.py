@@ -9,6 +9,7 @@ import numpy as np
 
 from skyloom import ledger, store
 from skyloom.canonical import digest
+from skyloom.dataset import read
 from skyloom.errors import InputError, SkyloomError
 from skyloom.fingerprint import fingerprint
 from skyloom.pz import distribution, quantiles
@@ -41,7 +42,7 @@ def run(args) -> None:
     models = catalog.combine_predictions([_prediction(path) for path in args.predictions])
     calibrations = {}
     for path in args.calibrated:
-        calibrations |= _calibrated(path, models)
+        calibrations |= _calibrated(path, models, args.predictions)
     columns = catalog.build(table, status, bands, magnitudes, models, args.service,
                             distribution.grid(*args.settings["grid"]), surveys,
                             store.columns(args.support) if args.support else None)
@@ -92,16 +93,19 @@ def _surveys(paths) -> dict[str, np.ndarray]:
 
 
 def _prediction(path) -> dict:
-    about = {k: v for k, v in store.attributes(path).items() if k in ("model", "seed")}
+    about = {k: v for k, v in store.attributes(path).items() if k in ("model", "seed", "data_hash")}
     found = store.arrays(path, ["object_id", "z", *distribution.NAMES])
     distribution.check(found)
     return {**found, **about}
 
 
-def _calibrated(path, models: dict) -> dict:
+def _calibrated(path, models: dict, predictions) -> dict:
     """Put a model's calibrated p(z) and conformal half-widths in place; what the metadata say of it."""
     about, block = store.attributes(path), store.arrays(path, ["object_id", "pz", "edges"])
     own = models[about["model"]]
+    of = [one for one in predictions if store.attributes(one)["model"] == about["model"]]
+    if about["predictions_hash"] != read.file_hash(of):
+        raise InputError(f"{path} was made from other predictions of {about['model']} than {of[0]}; rerun calibrate")
     if not np.array_equal(block.pop("object_id"), own["object_id"]):
         raise InputError(f"{path} holds other objects than the predictions of {about['model']}; rerun calibrate")
     own["conformal"] = own["arrays"], {level: float(half) for level, half in json.loads(about["conformal"]).items()}

@@ -47,7 +47,8 @@ def run(args) -> None:
     # of the p(z) that has not seen these objects: the guarantee would not survive a map fitted on them
     half = {str(level): calibration.conformal(pz[ours], edges, table["z"][ours], level) for level in settings["levels"]}
     model = store.attributes(args.predictions[0])["model"]
-    meta = common.provenance(settings) | {"model": model, "calibration": chosen, "conformal": json.dumps(half)}
+    meta = common.provenance(settings) | {"model": model, "calibration": chosen, "conformal": json.dumps(half),
+                                          "predictions_hash": read.file_hash(args.predictions)}
     store.write_columns(args.out, out, meta)
     store.write_text(args.verdicts, json.dumps({"model": model, "calibration": chosen, "objects": len(ours), "verdicts": verdicts,
                                                 "conformal_half_widths": half}, indent=1) + "\n")
