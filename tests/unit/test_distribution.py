@@ -92,7 +92,7 @@ def test_impossible_pz_is_refused(arrays):
     with pytest.raises(InputError):
         distribution.check(arrays)
     distribution.check(ONE)
-    distribution.check({"pz": np.array([[np.nan, np.nan], [0.0, 0.0], [0.0, 1.0]]), "edges": np.arange(3.0)})
+    distribution.check({"pz": np.array([[np.nan, np.nan], [0.0, 0.0], [-1e-16, 1.0]]), "edges": np.arange(3.0)})
 
 
 def test_qp_reads_all_three_forms(tmp_path):

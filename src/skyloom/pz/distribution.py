@@ -14,6 +14,7 @@ from skyloom.pz import histogram, mixture, quantiles
 
 FORMS = {"histogram": ("pz", "edges"), "mixture": ("weights", "means", "stds"), "quantiles": ("levels", "locs")}
 SHARED = ("edges", "levels")  # arrays that all rows have together
+ROUNDING = 1e-9  # what differences of a cdf may lie below 0
 NAMES = tuple(name for names in FORMS.values() for name in names)
 
 
@@ -29,7 +30,7 @@ def check(arrays: dict) -> None:
     if kind in ("histogram", "mixture"):
         mass = np.asarray(arrays["pz" if kind == "histogram" else "weights"], float)
         total = np.nansum(mass, axis=1)
-        if (mass < 0).any() or (total > 1 + 1e-3).any():
+        if (mass < -ROUNDING).any() or (total > 1 + 1e-3).any():
             raise InputError(f"the {kind} has negative probabilities or rows that add up to more than 1; normalise it first")
     if not kind:
         return
