@@ -26,7 +26,7 @@ def run(args) -> None:
     moves = {key: values for key, values in tuning.MOVES.items() if key not in given}
     found = fitting.columns(args.training, options)
     if not found.errors:
-        moves.pop("noise", None)
+        moves = {key: values for key, values in moves.items() if key not in ("noise", "errors")}
         options["noise"] = 0.0
     split = read.Split(args.training, [*found.inputs, "specz_redshift"], images=False)
     rows = fitting.rows_of(split, True)
@@ -38,7 +38,8 @@ def run(args) -> None:
     device = training.choose_device(settings["device"])
 
     def score(tried):
-        return [_loss({**options, **tried}, split, part, found, settings, device) for part in parts]
+        now = {**options, **tried}
+        return [_loss(now, split, part, fitting.columns(args.training, now), settings, device) for part in parts]
 
     best, trials = tuning.search(score, moves, lambda text: print(text, file=sys.stderr, flush=True))
     store.write_text(args.out, json.dumps({"chosen": best, "trials": trials, **common.provenance(settings)}, indent=1) + "\n")
