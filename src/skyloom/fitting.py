@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -46,6 +47,12 @@ def rows_of(split: read.Split, chosen) -> np.ndarray:
         raise InputError(f"{split.path} has {len(rows)} objects with a redshift to learn from, fewer than {LEAST}; "
                          "give a larger sample")
     return rows
+
+
+def joined(split: read.Split, more: read.Split, chosen: np.ndarray) -> SimpleNamespace:
+    """A split's columns with the `chosen` rows of another behind them, both read with the same names."""
+    return SimpleNamespace(path=split.path, columns={name: np.concatenate([values, more.columns[name][chosen]])
+                                                     for name, values in split.columns.items()})
 
 
 def network(split: read.Split, rows: np.ndarray, options: dict, read_columns: Columns):

@@ -11,6 +11,7 @@ import copy
 import math
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,9 +56,10 @@ def prepare(seed: int, threads: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, device, precision: str,
+def fit(model, loss, train: Arrays, select: Arrays | None, options: dict, seed: int, device, precision: str,
         load=lambda: None, save=lambda state: None, tell=lambda text: print(text, file=sys.stderr, flush=True)):
-    """Train `model` in place; return (history rows, epoch of the best weights), the model left with its best weights.
+    """Train `model` in place; return (history rows, epoch of the best weights), the model left with its best weights; without
+    `select` (None) those are the last ones, and the history's select_loss is NaN.
 
     options: lr, batch_size, max_epochs, patience, augment (`rotations` by any angle, other true values: a batch under
     one of the eight symmetries); optionally `optimiser` (adam, nadam, adamw), `weight_decay`, `schedule` (onecycle: the
@@ -78,12 +80,13 @@ def fit(model, loss, train: Arrays, select: Arrays, options: dict, seed: int, de
     while state["epoch"] < options["max_epochs"] and state["epoch"] - state["best_epoch"] <= options["patience"]:
         epoch = state["epoch"]
         fitted = _epoch(model, loss, optimiser, train, options, seed, epoch, device, precision)
-        held = evaluate(model, loss, select, options["batch_size"], device, precision)
+        held = evaluate(model, loss, select, options["batch_size"], device, precision) if select else math.nan
         state["history"].append({"epoch": epoch, "train_loss": fitted, "select_loss": held})
-        if held < state["best"]:
+        if not select or held < state["best"]:
             state |= {"best": held, "best_epoch": epoch, "best_weights": copy.deepcopy(_cpu(model.state_dict()))}
         if scheduler:
-            scheduler.step(*([held] if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau) else []))
+            watched = [held if select else fitted]
+            scheduler.step(*(watched if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau) else []))
             state |= {"scheduler": scheduler.state_dict()}
         state |= {"epoch": epoch + 1, "weights": _cpu(model.state_dict()), "optimiser": optimiser.state_dict()}
         save(state)
@@ -156,9 +159,9 @@ def _epoch(model, loss, optimiser, train, options, seed, epoch, device, precisio
     model.train()
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
     order, total = _order(train, options, generator), 0.0
-    for rows in order.split(options["batch_size"]):
+    for rows, found in _fetched(train, order.split(options["batch_size"]), device):
         turn = _turning(options["augment"], len(rows), generator)
-        image, table, z = _batch(train, rows, device, turn)
+        image, table, z = _batch(train, rows, found, device, turn)
         if options.get("survey_dropout"):
             image = _hidden(image, options["survey_dropout"], generator)
         if train.jitter:
@@ -178,8 +181,8 @@ def evaluate(model, loss, held: Arrays, batch_size: int, device, precision: str)
     """Mean loss over a held-out set."""
     model.eval()
     total = 0.0
-    for rows in torch.arange(len(held.z)).split(batch_size):
-        image, table, z = _batch(held, rows, device)
+    for rows, found in _fetched(held, torch.arange(len(held.z)).split(batch_size), device):
+        image, table, z = _batch(held, rows, found, device)
         with _autocast(device, precision):
             guess = model(image, table)
         total += loss(guess.float(), z).item() * len(rows)
@@ -195,15 +198,30 @@ def _turning(augment, n: int, generator):
     return lambda images, size: symmetry(images, which)
 
 
-def _batch(data: Arrays, rows, device, turn=lambda images, size: images):
-    image = None
-    if data.images is not None:
-        found = data.images(rows.numpy())
-        if isinstance(found, dict):
-            sizes = data.sizes or {}
-            image = {name: _placed(turn(torch.from_numpy(pixels), sizes.get(name)), device) for name, pixels in found.items()}
-        else:
-            image = _placed(turn(torch.from_numpy(found), None), device)
+def _fetched(data: Arrays, batches, device):
+    """(rows, their images) of each batch; beside a GPU the next batch is read while it works."""
+    def read(rows):
+        return None if data.images is None else data.images(rows.numpy())
+
+    if device.type == "cpu" or data.images is None:
+        yield from ((rows, read(rows)) for rows in batches)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(read, batches[0])
+        for rows, after in zip(batches, [*batches[1:], None], strict=True):
+            found = waiting.result()
+            waiting = pool.submit(read, after) if after is not None else None
+            yield rows, found
+
+
+def _batch(data: Arrays, rows, found, device, turn=lambda images, size: images):
+    """Images (as `found`), table and redshifts of some rows on the device, where they are turned."""
+    image, sizes = None, data.sizes or {}
+    if isinstance(found, dict):
+        image = {name: _placed(turn(torch.from_numpy(pixels).to(device), sizes.get(name)), device)
+                 for name, pixels in found.items()}
+    elif found is not None:
+        image = _placed(turn(torch.from_numpy(found).to(device), None), device)
     return image, data.table[rows].to(device), data.z[rows].to(device)
 
 

@@ -129,6 +129,9 @@ def test_tuning_is_reported_and_used(small):
     assert len(tuned["trials"]) == len(tuning.MOVES["noise"]) and all(np.isfinite(t["loss"]) for t in tuned["trials"])
     card = json.loads((small / "models" / "tabular" / "seed1" / "model.json").read_text())
     assert card["options"]["noise"] == tuned["chosen"]["noise"] and card["head"]["kind"] == "mixture"
+    # `refit`: `select` is learned from, nothing watches, the last weights are the ones
+    history = pandas.read_csv(small / "models" / "tabular" / "seed1" / "history.csv")
+    assert history["select_loss"].isna().all() and len(history) == 20 and card["best_epoch"] == 19
 
 
 def test_a_second_run_does_nothing_and_a_new_model_only_its_own(folder, small):

@@ -101,13 +101,18 @@ def _data(args, options):
 
 
 def _tabular(args, options):
-    """(network, loss, training arrays, select arrays, description) of a tabular estimator."""
+    """(network, loss, training arrays, select arrays, description) of a tabular estimator; with `refit` `select` is learned
+    from, too, and nothing watches."""
     found = fitting.columns(args.training, options)
     train, held = (read.Split(path, [*found.inputs, "specz_redshift"], False) for path in (args.training, args.validation))
+    if options["refit"]:
+        train = fitting.joined(train, held, held.columns["subset"] == "select")
     rows = fitting.rows_of(train, True)
     model, head, table, out = fitting.network(train, rows, options, found)
     out.weight = _weights(args, train.columns["object_id"][rows])
-    select = fitting.arrays(held, fitting.rows_of(held, held.columns["subset"] == "select"), table)
+    select = None
+    if not options["refit"]:
+        select = fitting.arrays(held, fitting.rows_of(held, held.columns["subset"] == "select"), table)
     if args.shuffle_redshifts:
         out.z = out.z[torch.randperm(len(out.z), generator=torch.Generator().manual_seed(0))]
     return model, head.loss, out, select, {"table": table, "image": None, "bands": [], "head": head.facts(),
@@ -121,7 +126,8 @@ def _weights(args, ids: np.ndarray):
     found = store.columns(args.weights_of, ["object_id", "weight"])
     at = {int(i): k for k, i in enumerate(found["object_id"])}
     if any(int(i) not in at for i in ids):
-        raise InputError(f"{args.weights_of} lacks training objects; rerun weigh")
+        raise InputError(f"{args.weights_of} lacks objects to learn from (it has weights of the split training alone): rerun "
+                         "weigh, or set `refit: false` beside `reweight`")
     return torch.from_numpy(found["weight"][[at[int(i)] for i in ids]])
 
 
