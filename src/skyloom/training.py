@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,7 @@ def prepare(seed: int, threads: int) -> None:
     """Fix what the weights depend on: the generator, the threads, deterministic kernels."""
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS sums in any order
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
 
