@@ -8,7 +8,11 @@ COMMANDS = {"archives": "python benchmarks/archives.py 2", "attribution": "pytho
             "client": "python benchmarks/client.py 10", "morphology": "python benchmarks/morphology.py",
             "photoz_time": "python benchmarks/photoz_time.py results/dc2",
             "workflow": "python benchmarks/workflow.py galaxiesml (in the folder of that finished run)",
-            "training": "python -m skyloom bench --model galaxiesml_cnn --size 64 --objects 1024"}
+            "training": "python -m skyloom bench --model galaxiesml_cnn --size 64 --objects 1024",
+            "training_h200": "python -m skyloom bench --model MODEL --encoder ENCODER --batch-size BATCH --precision PRECISION",
+            "attribution_h200": "python benchmarks/attribution.py 4 large; python benchmarks/attribution.py 8 atto",
+            "paper_sizes_h200": "the jobs train, predict, attribute of resources/recipes/mantis_shrimp_full.yaml with "
+                                "batches: 100, max_epochs: 2, started by hand on a GPU box"}
 
 
 def rows(value, name=""):
@@ -22,7 +26,7 @@ def rows(value, name=""):
 
 def main():
     lines = ["# benchmarks", "", "Written by `python benchmarks/make_page.py` from `benchmarks/results/`.",
-             "Two virtual cores of a shared machine, no GPU: ratios within a run hold better than the rates."]
+             "Two virtual cores of a shared machine, or the GPU that is named: ratios within a run hold better than the rates."]
     for path in sorted((HERE / "results").glob("*.json")):
         lines += ["", f"## {path.stem}", "", f"`{COMMANDS[path.stem]}`", "", "| | |", "|---|---|"]
         lines += [f"| {key} | {value} |" for key, value in rows(json.loads(path.read_text()))]
