@@ -13,6 +13,7 @@ import pandas
 DOCS = Path(__file__).resolve().parent
 SHOWN = [("sigma_iqr", "iqr/1.349|mode"), ("outlier_fraction", "0.15|mode"), ("bias", "median(1+z)|mode"),
          ("cde_loss", "histogram"), ("crps", "z"), ("pit_ks", "D"), ("coverage", "0.68")]
+PEERS = ("knn", "flexzboost", "bpz", "random_forest", "trainz")  # `models` of the config's peers
 PAIRED = [("sigma_iqr", "iqr/1.349|mode"), ("outlier_fraction", "0.15|mode"), ("cde_loss", "histogram")]
 
 
@@ -26,16 +27,54 @@ def cell(block, metric, convention) -> str:
     return "n/a"
 
 
-def versus(paired, model, metric, convention) -> str:
-    """The difference of a model's metric from the tabular ensemble's, with its interval."""
+def versus(paired, ours, model, metric, convention) -> tuple[float, float, float] | None:
+    """(difference, lower, upper bound of 95 %) of a model's metric from that of `ours`; None where there is none."""
     rows = paired[(paired["of"] == "ensemble") & (paired["metric"] == metric) & (paired["convention"] == convention)]
-    for sign, ours, theirs in ((-1, "model_a", "model_b"), (1, "model_b", "model_a")):
-        found = rows[(rows[ours] == "tabular") & (rows[theirs] == model)]
+    for sign, a, b in ((-1, "model_a", "model_b"), (1, "model_b", "model_a")):
+        found = rows[(rows[a] == ours) & (rows[b] == model)]
         if len(found):
             r = found.iloc[0]
-            low, high = sorted((sign * r["lo95"], sign * r["hi95"]))
-            return f"{sign * r['difference']:.4f} [{low:.4f}, {high:.4f}]"
-    return "n/a"
+            return sign * r["difference"], *sorted((sign * r["lo95"], sign * r["hi95"]))
+    return None
+
+
+def shown(found) -> str:
+    return "n/a" if found is None else f"{found[0]:.4f} [{found[1]:.4f}, {found[2]:.4f}]"
+
+
+def against_the_best(folder: Path) -> list:
+    """Per metric of PAIRED: our value, the best peer's name and value, the paired difference. Ours is the catalog's p(z): the
+    calibrated one where a calibration passed the gate."""
+    table = pandas.read_csv(folder / "evaluation" / "metrics.csv")
+    whole = table[table["subset"].isna() & table["z_min"].isna() & (table["seed"] == "ensemble")]
+    paired = pandas.read_csv(folder / "evaluation" / "paired.csv")
+    calibration = json.loads((folder / "models" / "tabular" / "calibration.json").read_text())["calibration"]
+    ours = f"tabular+{calibration}" if calibration else "tabular"
+    out = []
+    for metric, convention in PAIRED:
+        values = whole[(whole["metric"] == metric) & (whole["convention"] == convention)].set_index("model")["value"]
+        peers = values[[name for name in values.index if name in PEERS]]
+        best = peers.idxmin()
+        out.append((values[ours], best, peers[best], versus(paired, ours, best, metric, convention)))
+    return out
+
+
+def summary(folders: list[Path]) -> list[str]:
+    """All tables against the best peer of each metric, and the averages over tables."""
+    lines = ["", "## Against the best peer of each metric", "", "Ours: the catalog's p(z). Paired difference: the peer minus ours, "
+             "95 % over objects; positive: ours is better.", "",
+             "| table | " + " | ".join(f"{m} `{c.split('|')[0]}`: ours / peer | difference" for m, c in PAIRED) + " |",
+             "|---" * (2 * len(PAIRED) + 1) + "|"]
+    ratios = {metric: [] for metric, _ in PAIRED}
+    for folder in folders:
+        cells = []
+        for (metric, _), (value, best, theirs, difference) in zip(PAIRED, against_the_best(folder), strict=True):
+            cells.append(f"{value:.4f} / {theirs:.4f} {best} | {shown(difference)}")
+            ratios[metric].append(value - theirs if metric == "cde_loss" else value / theirs)
+        lines.append(f"| {folder.name} | {' | '.join(cells)} |")
+    return [*lines, "", "Averages over the tables: " + "; ".join(
+        f"{metric} {'ours minus peer' if metric == 'cde_loss' else 'ours over peer'} {sum(found) / len(found):.3f}"
+        for metric, found in ratios.items()) + "."]
 
 
 def page(folder: Path) -> list[str]:
@@ -56,7 +95,8 @@ def page(folder: Path) -> list[str]:
     lines += ["", "Other models minus the ensemble `tabular` on the same objects, 95 %, of the mode of p(z) (positive: worse "
               "than tabular):", "", "| model | sigma_iqr | outlier_fraction 0.15 | cde_loss |", "|---|---|---|---|"]
     for model in sorted({*paired["model_a"], *paired["model_b"]} - {"tabular"}):
-        lines.append(f"| {model} | {' | '.join(versus(paired, model, metric, convention) for metric, convention in PAIRED)} |")
+        found = [shown(versus(paired, "tabular", model, metric, convention)) for metric, convention in PAIRED]
+        lines.append(f"| {model} | {' | '.join(found)} |")
     for path in sorted(folder.glob("models/*/calibration.json")):
         found = json.loads(path.read_text())
         lines += ["", f"Calibration of {found['model']}: **{found['calibration'] or 'none passed the gate'}**"
@@ -88,5 +128,6 @@ if __name__ == "__main__":
             "Written by `python docs/make_photoz.py` from `metrics.csv`, `paired.csv`, `calibration.json` of each run.",
             "Intervals: 68 %, bootstrap over testing objects (those of PIT statistics lie high: a resample holds objects twice).",
             "Our models: the ensemble of four seeds; the peers: one seed."]
-    body = [line for path in sys.argv[1:] for line in page(Path(path))]
+    tables = [Path(path) for path in sys.argv[1:]]
+    body = summary(tables) + [line for path in tables for line in page(path)]
     (DOCS / "photoz_results.md").write_text("\n".join(head + body) + "\n")

@@ -39,6 +39,8 @@ def run(args) -> None:
         return
     names = bands.by_wavelength(read.magnitude_columns(args.testing))
     errors = bands.errors_of(store.names(args.testing), names)
+    names = _known(args.training, names)
+    errors = {name: errors[name] for name in names if name in errors}
     training = _joined([_columns(path, names, errors) for path in args.training])
     testing = _columns(args.testing, names, errors)
     edges = distribution.grid(*settings["grid"])
@@ -70,6 +72,12 @@ def _given(args) -> None:
     meta = common.provenance(settings) | {"model": settings["peer"], "seed": settings["seed"], "reason": reason}
     store.write_columns(args.out, {"object_id": ids[rows], "split": np.full(len(rows), "testing", object), "z": z[rows]}, meta)
     store.write_text(args.timing, json.dumps({"objects": len(rows), "found": int(np.isfinite(z).sum()), "reason": reason}))
+
+
+def _known(paths, names: list[str]) -> list[str]:
+    """The magnitudes that at least one object to learn from was detected in; all of them where there is none."""
+    found = _joined([store.columns(path, names) for path in paths])
+    return [name for name in names if (np.abs(np.asarray(found[name], float)) < 90).any()] or names
 
 
 def _columns(path, names, errors) -> dict:
@@ -121,7 +129,8 @@ def _elsewhere(args, settings, names, training, testing, edges):
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False,
                               env={**environment, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": folder})
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise InputError(f"{settings['peer']} failed in RAIL's environment ({last[:200]}); renew it: make rail")
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            why = next((line for line in reversed(lines) if "rror: " in line), lines[-1])  # below it a trace of its libraries
+            raise InputError(f"{settings['peer']} failed in RAIL's environment ({why[:200]}); renew it: make rail")
         found = np.load(f"{folder}/pz.npz")
         return found["pz"], {name: float(found[name]) for name in ("training_s", "estimating_s")}
