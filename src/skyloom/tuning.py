@@ -6,7 +6,7 @@ import numpy as np
 
 # what is tried, one key after another, each from the best so far: the first value is the start
 MOVES = {"noise": (0.7, 1.0, 0.4, 0.0), "errors": (True, False),  # errors may be worth nothing, or be another survey's
-         "max_epochs": (120, 60), "batch_size": (128, 64), "dropout": (0.0, 0.1), "width": (256, 64)}
+         "max_epochs": (120, 60), "batch_size": (128, 64), "dropout": (0.0, 0.1), "width": (128, 64)}
 
 
 def folds(object_ids: np.ndarray, n: int) -> np.ndarray:

@@ -23,7 +23,7 @@ FUSION = {"lr": 3e-4, "batch_size": 16, "max_epochs": 150, "patience": 20, "opti
 
 # noise: share of each flux's own error that is added anew at every step
 TABULAR = {"lr": 4e-3, "batch_size": 128, "max_epochs": 120, "patience": 120, "optimiser": "adamw", "schedule": "onecycle",
-           "weight_decay": 1e-4, "head": "mixture", "outputs": 8, "width": 256, "depth": 3, "dropout": 0.0, "noise": 0.7,
+           "weight_decay": 1e-4, "head": "mixture", "outputs": 8, "width": 128, "depth": 3, "dropout": 0.0, "noise": 0.7,
            "columns": [], "errors": True, "tune": False, "refit": False, "augment": False, "uses_image": False}
 
 
