@@ -14,7 +14,7 @@ from skyloom import store, tuning
 from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.release.catalog import BITS, combine_predictions
-from skyloom.verbs import build_catalog
+from skyloom.verbs import build_catalog, peer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -185,6 +185,19 @@ def test_bpz_without_filters_is_told_not_hidden(small, tmp_path):
                  "--timing", str(tmp_path / "t.json")]) == 0
     assert "no transmission curve for g_mag" in store.attributes(tmp_path / "o.h5")["reason"]
     assert len(store.columns(tmp_path / "o.h5", ["object_id"])["object_id"]) == 0
+
+
+def test_a_peers_bands_and_what_it_says_when_it_fails(small, tmp_path, capsys):
+    store.write_columns(tmp_path / "two.hdf5", {"g_mag": np.array([20.0, 99]), "y_mag": np.array([-99.0, -99])}, {})
+    assert peer._known([tmp_path / "two.hdf5"], ["g_mag", "y_mag"]) == ["g_mag"]  # nobody was detected in y
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'xgboost.core.XGBoostError: Input holds inf' >&2; echo '[bt] (8) 0x1' >&2; exit 1\n")
+    broken.chmod(0o755)
+    data = [str(small / "dataset" / f"table_{split}.hdf5") for split in ("training", "testing")]
+    settings = json.dumps({"peer": "flexzboost", "seed": 1, "grid": [0, 2, 0.01], "points": 201, "options": {}})
+    assert main(["peer", "--settings", settings, "--python", str(broken), "--training", data[0], "--testing", data[1],
+                 "--out", str(tmp_path / "o.h5"), "--timing", str(tmp_path / "t.json")]) == 2
+    assert "XGBoostError: Input holds inf" in capsys.readouterr().err and not (tmp_path / "o.h5").exists()
 
 
 @pytest.mark.skipif(not RAIL.exists(), reason="RAIL isn't installed: make rail compares its estimators with ours")
