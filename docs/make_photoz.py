@@ -82,7 +82,8 @@ def page(folder: Path) -> list[str]:
     table = pandas.read_csv(folder / "evaluation" / "metrics.csv")
     whole = table[table["subset"].isna() & table["z_min"].isna()]
     objects = int(whole["n"].max())
-    lines = ["", f"## {folder.name}: {objects} testing objects", "",
+    seeds = whole.loc[(whole["model"] == "tabular") & whole["seed"].str.isdigit(), "seed"].nunique()
+    lines = ["", f"## {folder.name}: {objects} testing objects, ensembles of {seeds}", "",
              "| model | " + " | ".join(f"{m} `{c.replace('|', ', ')}`" for m, c in SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
     for model, block in whole.groupby("model"):
         why = block[block["metric"] == "not_applicable"]
@@ -127,7 +128,7 @@ if __name__ == "__main__":
     head = ["# p(z) on tables: every model and peer on the same objects", "",
             "Written by `python docs/make_photoz.py` from `metrics.csv`, `paired.csv`, `calibration.json` of each run.",
             "Intervals: 68 %, bootstrap over testing objects (those of PIT statistics lie high: a resample holds objects twice).",
-            "Our models: the ensemble of four seeds; the peers: one seed."]
+            "Our models: the ensemble over the run's seeds; the peers: one seed."]
     tables = [Path(path) for path in sys.argv[1:]]
     body = summary(tables) + [line for path in tables for line in page(path)]
     (DOCS / "photoz_results.md").write_text("\n".join(head + body) + "\n")
