@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-# what is tried, one key after another, each from the best so far: the first value is the start. What keeps a network from learning
-# its objects by heart comes first, so that less noise is judged on one that doesn't; a survey's errors may be worth nothing.
-MOVES = {"max_epochs": (120, 60, 30), "width": (128, 64), "dropout": (0.0, 0.1), "noise": (0.7, 1.0, 0.4, 0.0),
-         "errors": (True, False), "batch_size": (128, 64)}
+# What is tried: paths along which a network learns less by heart; the first value of each is the start. Noise comes twice, because
+# less of it pays only where something else holds the network back; a survey's errors may be worth nothing.
+NOISE = ("noise", (1.0, 0.6, 0.3, 0.15, 0.05, 0.0))
+MOVES = (NOISE, ("max_epochs", (120, 60, 30)), ("width", (128, 64, 32)), ("dropout", (0.0, 0.1, 0.2)), ("errors", (True, False)),
+         NOISE, ("batch_size", (128, 64)))
 
 
 def folds(object_ids: np.ndarray, n: int) -> np.ndarray:
@@ -16,21 +17,25 @@ def folds(object_ids: np.ndarray, n: int) -> np.ndarray:
     return ((mixed >> np.uint64(32)) % np.uint64(n)).astype(int)
 
 
-def search(score, moves: dict, tell=lambda text: None) -> tuple[dict, list[dict]]:
-    """(best settings, one row a trial) of a coordinate search: `score(settings)` -> (losses (folds,)) is asked for every value
-    of one key with the best of the others. A later value takes over if its mean loss is smaller by more than the standard error
-    of the difference over the folds (the one-standard-error rule of Breiman et al. 1984)."""
-    best = {key: values[0] for key, values in moves.items()}
-    rows, least = [], score(best)
-    rows.append({**best, "loss": float(np.mean(least)), "chosen": True})
-    total = sum(len(values) - 1 for values in moves.values())
-    for key, values in moves.items():
-        for value in values[1:]:
-            losses = score({**best, key: value})
-            gain = np.asarray(least) - np.asarray(losses)
-            better = gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
-            rows.append({**best, key: value, "loss": float(np.mean(losses)), "chosen": bool(better)})
-            tell(f"tune: {len(rows) - 1} of {total} trials, {key} {value}: loss {np.mean(losses):.4f}, best {np.mean(least):.4f}")
-            if better:
-                best, least = {**best, key: value}, losses
+def search(score, moves, tell=lambda text: None) -> tuple[dict, list[dict]]:
+    """(best settings, one row a trial) of a coordinate search: `score(settings)` -> (losses (folds,)); `moves` are pairs of a key
+    and its path of values. Each path is walked from where the key stands, with the best of the others, as long as a step lowers
+    the mean loss by more than the standard error of the difference over the folds (the one-standard-error rule of Breiman et al.
+    1984). Settings that were tried are not tried again."""
+    best = {key: values[0] for key, values in moves}
+    known = {tuple(best.items()): np.asarray(score(best))}
+    rows = [{**best, "loss": float(np.mean(known[tuple(best.items())])), "chosen": True}]
+    for key, values in moves:
+        for value in values[values.index(best[key]) + 1:]:
+            tried, least = {**best, key: value}, known[tuple(best.items())]
+            if tuple(tried.items()) in known:
+                break  # it was a step back before
+            losses = known[tuple(tried.items())] = np.asarray(score(tried))
+            gain = least - losses
+            better = bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+            rows.append({**tried, "loss": float(losses.mean()), "chosen": better})
+            tell(f"tune: trial {len(rows)}, {key} {value}: loss {losses.mean():.4f}, best {least.mean():.4f}")
+            if not better:
+                break
+            best = tried
     return best, rows

@@ -226,12 +226,15 @@ def test_coordinate_search_finds_the_minimum_and_wants_more_than_noise():
     calls = []
 
     def score(settings):
-        calls.append(dict(settings))
-        return [settings["a"] ** 2 + 0.001 * (settings["b"] == 2) * (-1) ** k for k in range(4)]
+        """Least at a = 0, b = 1, but a = 0 pays only where c is 1; b = 2 is better within the scatter of the folds alone."""
+        calls.append(tuple(settings.items()))
+        loss = settings["a"] ** 2 - settings["c"] + 5 * (settings["a"] == 0 and settings["c"] == 0)
+        return [loss - 0.001 * (settings["b"] == 2) * (-1) ** k - 1e-5 * (settings["b"] == 2) for k in range(4)]
 
-    best, rows = tuning.search(score, {"a": (2, 1, 0), "b": (1, 2)})
-    assert best == {"a": 0, "b": 1} and len(rows) == len(calls) == 4
-    assert [row["chosen"] for row in rows] == [True, True, True, False]
+    path = ("a", (3, 2, 1, 0))
+    best, rows = tuning.search(score, (path, ("c", (0, 1)), path, ("b", (1, 2, 3))))
+    assert best == {"a": 0, "b": 1, "c": 1} and len(rows) == len(calls) == len(set(calls)) == 7
+    assert [row["chosen"] for row in rows] == [True, True, True, False, True, True, False]  # b = 3 is not reached
     fold = tuning.folds(np.arange(3000), 3)
     assert np.bincount(fold) == pytest.approx([1000] * 3, abs=120) and np.array_equal(fold, tuning.folds(np.arange(3000), 3))
 

@@ -23,10 +23,10 @@ def run(args) -> None:
     settings = args.settings
     given = settings["options"]
     options = registry.options(settings["model"], given)
-    moves = {key: values for key, values in tuning.MOVES.items() if key not in given}
+    moves = [(key, values) for key, values in tuning.MOVES if key not in given]
     found = fitting.columns(args.training, options)
     if not found.errors:
-        moves = {key: values for key, values in moves.items() if key not in ("noise", "errors")}
+        moves = [(key, values) for key, values in moves if key not in ("noise", "errors")]
         options["noise"] = 0.0
     split = read.Split(args.training, [*found.inputs, "specz_redshift"], images=False)
     rows = fitting.rows_of(split, True)
