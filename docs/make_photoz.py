@@ -61,8 +61,8 @@ def against_the_best(folder: Path) -> list:
 
 def summary(folders: list[Path]) -> list[str]:
     """All tables against the best peer of each metric, and the averages over tables."""
-    lines = ["", "## Against the best peer of each metric", "", "Ours: the catalog's p(z). Paired difference: the peer minus ours, "
-             "95 % over objects; positive: ours is better.", "",
+    lines = ["", "## Against the best peer of each metric", "",
+             "Ours: the catalog's p(z). Paired difference: the peer minus ours, 95 % over objects; positive: ours is better.", "",
              "| table | " + " | ".join(f"{m} `{c.split('|')[0]}`: ours / peer | difference" for m, c in PAIRED) + " |",
              "|---" * (2 * len(PAIRED) + 1) + "|"]
     ratios = {metric: [] for metric, _ in PAIRED}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# What is tried: paths along which a network learns less by heart; the first value of each is the start. Noise comes twice, because
-# less of it pays only where something else holds the network back; a survey's errors may be worth nothing.
+# What is tried: paths along which a network learns less by heart; the first value of each is the start. Noise comes twice: less
+# of it pays only where something else holds the network back. A survey's errors may be worth nothing.
 NOISE = ("noise", (1.0, 0.6, 0.3, 0.15, 0.05, 0.0))
 MOVES = (NOISE, ("max_epochs", (120, 60, 30)), ("width", (128, 64, 32)), ("dropout", (0.0, 0.1, 0.2)), ("errors", (True, False)),
          NOISE, ("batch_size", (128, 64)))

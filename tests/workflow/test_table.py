@@ -205,11 +205,11 @@ def test_a_peers_bands_and_what_it_says_when_it_fails(small, tmp_path, capsys):
 def test_rails_estimators_run_on_the_same_objects(small, tmp_path):
     data = [str(small / "dataset" / f"table_{split}.hdf5") for split in ("training", "testing")]
     found = {}
-    for peer in ("knn", "random_forest"):
-        settings = json.dumps({"peer": peer, "seed": 1, "grid": [0, 2, 0.01], "points": 201, "options": {}})
+    for name in ("knn", "random_forest"):
+        settings = json.dumps({"peer": name, "seed": 1, "grid": [0, 2, 0.01], "points": 201, "options": {}})
         assert main(["peer", "--settings", settings, "--python", str(RAIL), "--training", data[0], "--testing", data[1],
-                     "--out", str(tmp_path / f"{peer}.h5"), "--timing", str(tmp_path / "t.json")]) == 0
-        found[peer] = store.arrays(tmp_path / f"{peer}.h5", ["object_id", "z", "pz"])
+                     "--out", str(tmp_path / f"{name}.h5"), "--timing", str(tmp_path / "t.json")]) == 0
+        found[name] = store.arrays(tmp_path / f"{name}.h5", ["object_id", "z", "pz"])
     catalog = store.read_parquet(small / "catalog" / "photoz_catalog.parquet").set_index("object_id")
     for block in found.values():
         near = block["object_id"] < 9000
