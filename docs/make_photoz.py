@@ -43,8 +43,8 @@ def shown(found) -> str:
 
 
 def against_the_best(folder: Path) -> list:
-    """Per metric of PAIRED: our value, the best peer's name and value, the paired difference. Ours is the catalog's p(z): the
-    calibrated one where a calibration passed the gate."""
+    """Per metric of PAIRED: our value, the best peer's name, its value on the objects that ours has, the paired difference. Ours
+    is the catalog's p(z): the calibrated one where a calibration passed the gate; where nothing was observed it has none."""
     table = pandas.read_csv(folder / "evaluation" / "metrics.csv")
     whole = table[table["subset"].isna() & table["z_min"].isna() & (table["seed"] == "ensemble")]
     paired = pandas.read_csv(folder / "evaluation" / "paired.csv")
@@ -55,7 +55,8 @@ def against_the_best(folder: Path) -> list:
         values = whole[(whole["metric"] == metric) & (whole["convention"] == convention)].set_index("model")["value"]
         peers = values[[name for name in values.index if name in PEERS]]
         best = peers.idxmin()
-        out.append((values[ours], best, peers[best], versus(paired, ours, best, metric, convention)))
+        difference = versus(paired, ours, best, metric, convention)
+        out.append((values[ours], best, values[ours] + difference[0], difference))
     return out
 
 
@@ -65,16 +66,16 @@ def summary(folders: list[Path]) -> list[str]:
              "Ours: the catalog's p(z). Paired difference: the peer minus ours, 95 % over objects; positive: ours is better.", "",
              "| table | " + " | ".join(f"{m} `{c.split('|')[0]}`: ours / peer | difference" for m, c in PAIRED) + " |",
              "|---" * (2 * len(PAIRED) + 1) + "|"]
-    ratios = {metric: [] for metric, _ in PAIRED}
+    averages = {metric: [] for metric, _ in PAIRED}
     for folder in folders:
         cells = []
         for (metric, _), (value, best, theirs, difference) in zip(PAIRED, against_the_best(folder), strict=True):
             cells.append(f"{value:.4f} / {theirs:.4f} {best} | {shown(difference)}")
-            ratios[metric].append(value - theirs if metric == "cde_loss" else value / theirs)
+            averages[metric].append(value / theirs if metric == "sigma_iqr" else value - theirs)
         lines.append(f"| {folder.name} | {' | '.join(cells)} |")
     return [*lines, "", "Averages over the tables: " + "; ".join(
-        f"{metric} {'ours minus peer' if metric == 'cde_loss' else 'ours over peer'} {sum(found) / len(found):.3f}"
-        for metric, found in ratios.items()) + "."]
+        f"{metric} {'ours over peer' if metric == 'sigma_iqr' else 'ours minus peer'} {sum(found) / len(found):.4f}"
+        for metric, found in averages.items()) + "."]
 
 
 def page(folder: Path) -> list[str]:
