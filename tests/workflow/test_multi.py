@@ -224,7 +224,8 @@ def test_forced_photoz_equals_the_runs_own_value(multi, tmp_path):
     assert table["object_id"].tolist() == same["object_id"].tolist()
     for name in [name for name in catalog if name.startswith("z_mantis_late")]:
         if not name.endswith("_std"):
-            assert table[name].to_numpy() == pytest.approx(same[name].to_numpy(), abs=1e-6), name
+            one_seed = name.endswith("_epistemic")  # undefined: it is the scatter over seeds
+            assert table[name].to_numpy() == pytest.approx(same[name].to_numpy(), abs=1e-6, nan_ok=one_seed), name
     assert (table[["status_ps1", "status_galex", "status_unwise"]] == "ok").all(axis=None)
 
 

@@ -113,14 +113,19 @@ def test_one_table_of_all_models_and_the_floor(small):
     assert (small / "evaluation" / "pit.png").stat().st_size > 5000
 
 
-def test_weights_point_to_where_the_testing_objects_lie(small):
+def test_weights_point_to_where_the_testing_objects_lie(small, tmp_path):
+    data = {split: small / "dataset" / f"table_{split}.hdf5" for split in ("training", "testing")}
+    training = store.columns(data["training"], ["object_id", "r_mag"])
     weights = store.columns(small / "dataset" / "weights_testing.h5")
-    training = store.columns(small / "dataset" / "table_training.hdf5", ["object_id", "r_mag"])
     assert np.array_equal(weights["object_id"], training["object_id"]) and weights["weight"].mean() == pytest.approx(1)
-    testing = store.columns(small / "dataset" / "table_testing.hdf5", ["r_mag"])["r_mag"]
-    assert testing.max() > training["r_mag"].max() + 3  # a sixth of them is far fainter than all of training
-    faint = training["r_mag"] > 21.5
-    assert weights["weight"][faint].mean() > 1 > weights["weight"][~faint].mean()
+    testing = store.columns(data["testing"])
+    bright = testing["r_mag"] < 19.5
+    store.write_columns(tmp_path / "bright.hdf5", {name: values[bright] for name, values in testing.items()},
+                        store.attributes(data["testing"]))
+    assert main(["weigh", "--settings", json.dumps({"run": "small"}), "--training", str(data["training"]), "--like",
+                 str(tmp_path / "bright.hdf5"), "--out", str(tmp_path / "w.h5")]) == 0
+    found = store.columns(tmp_path / "w.h5")["weight"]
+    assert found[training["r_mag"] < 19.5].mean() > 2 and found[training["r_mag"] > 20.5].mean() < 0.1
 
 
 def test_tuning_is_reported_and_used(small):
