@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-BLOCK = 4_000_000  # values held at a time
+BLOCK = 65_536  # values at a time: they stay in the processor's cache
+FAR = 6.5  # standard deviations beyond which a Gaussian's cdf is 0 or 1 to 5e-11
 
 
 def cdf(weights, means, stds, z) -> np.ndarray:
@@ -13,12 +14,16 @@ def cdf(weights, means, stds, z) -> np.ndarray:
 
     weights, means, stds = (np.asarray(a, float) for a in (weights, means, stds))
     z = np.broadcast_to(np.asarray(z, float), (len(weights), np.shape(z)[-1]))
-    out = np.empty(z.shape)
+    out = np.zeros(z.shape)
     step = max(1, BLOCK // max(1, z.shape[1]))
     for first in range(0, len(weights), step):
         rows = slice(first, first + step)
-        out[rows] = sum(weights[rows, [c]] * ndtr((z[rows] - means[rows, [c]]) / stds[rows, [c]])
-                        for c in range(weights.shape[1]))
+        for c in range(weights.shape[1]):
+            scaled = (z[rows] - means[rows, [c]]) / stds[rows, [c]]
+            near = ~(np.abs(scaled) > FAR)  # NaN stays NaN
+            below = (scaled > 0).astype(float)
+            below[near] = ndtr(scaled[near])
+            out[rows] += weights[rows, [c]] * below
     return out
 
 
