@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from skyloom import training
 from skyloom.dataset import multi
 from skyloom.models import artefact, fusion, mantis, registry
+from skyloom.train import loop
 from skyloom.verbs import train
 
 OPTIONS = {"encoder": "atto", "bins": 100, "gamma": 0.1, "optimiser": "adam", "batch_size": 64, "batches": 30, "max_epochs": 3,
@@ -48,13 +48,13 @@ def fresh(run: Path, rate: float, surveys: list[str], bare: bool) -> dict:
     frames = learn.frames(options, False)
     card = {"image": fusion.fit(learn.ivar_sample(), "default"), "surveys": surveys, "frames": frames,
             "bin_edges": mantis.edges(options["bins"]).tolist()}
-    training.prepare(1, 2)
+    loop.prepare(1, 2)
     model = registry.build_from("mantis_late", options, len(learn.ebv_names))
     for encoder in model.encoders.values() if bare else ():
         torch.nn.init.zeros_(encoder.stem[0].bias)
     arrays = [train.fusion_arrays(learn, np.arange(learn.n), card, learn.frames(options, False, True)),
               train.fusion_arrays(held, np.arange(held.n)[::3], card, held.frames(options, False))]
-    history, _ = training.fit(model, mantis.loss, *arrays, options, 1, torch.device("cpu"), "fp32")
+    history, _ = loop.fit(model, mantis.loss, *arrays, options, 1, torch.device("cpu"), "fp32")
     return {"rate": rate, "bare": bare, "loss": round(history[-1]["train_loss"], 3), **scatter(model, held, card, frames)}
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from skyloom import estimation, training
 from skyloom.dataset import read
 from skyloom.models import artefact, tabular
 from skyloom.models.heads import Head
 from skyloom.pz import distribution
+from skyloom.train import estimation, loop
 
 GRID = (-0.1, 3.0, 0.01)
 
@@ -54,7 +54,7 @@ def theirs(folder: Path) -> float:
 
 
 def main(folder):
-    training.prepare(1, 1)
+    loop.prepare(1, 1)
     other = theirs(folder)
     runs = [ours(folder) for _ in range(3)]
     best = {name: float(np.median([run[name] for run in runs])) for name in runs[0]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skyloom.canonical import digest
+from skyloom.provenance.canonical import digest
 
 LIVE = {
     "hsc": {

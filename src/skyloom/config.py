@@ -9,17 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from skyloom import memory, trainings
-from skyloom.canonical import digest
+from skyloom import trainings
 from skyloom.errors import InputError
-
-ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
-
-
-def schema() -> dict:
-    """The JSON schema of config.yaml (draft 2020-12)."""
-    return yaml.load(SCHEMA.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+from skyloom.provenance import memory
+from skyloom.provenance.canonical import digest
+from skyloom.schema import schema
 
 
 def load(paths) -> dict:

@@ -87,8 +87,8 @@ def test_stamps_of_an_hdf5_file(tmp_path, monkeypatch):
 
 
 def test_a_file_of_another_group_is_one_sentence(tmp_path):
-    from skyloom import ensemble, fitting
     from skyloom.errors import InputError
+    from skyloom.train import ensemble, fitting
 
     with pytest.raises(InputError, match="no column `g`"):
         ensemble.fit({"photometry": np.zeros(3)}, fitting.Columns(["g"], {}, []), np.zeros(3), {}, [1])

@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from skyloom import ensemble, fitting, training, tuning
 from skyloom.errors import InputError
 from skyloom.models import heads, registry, tabular
 from skyloom.pz import distribution, histogram, mixture, quantiles, support, tomography
 from skyloom.release import formats
 from skyloom.sample import bands, subsets
+from skyloom.train import ensemble, fitting, loop, tuning
 
 EDGES = distribution.grid(-0.1, 2.0, 0.005)
 ONE = {"weights": np.array([[1.0, 0.0]]), "means": np.array([[0.8, 0.1]]), "stds": np.array([[0.05, 0.05]])}
@@ -183,9 +183,9 @@ def test_a_tabular_network_learns_a_colour():
     torch.manual_seed(0)
     model, raw = registry.build_tabular(options, table, head), torch.from_numpy(tabular.raw(columns, table))
     model.features.fit(raw)
-    part = [training.Arrays(None, raw[rows], torch.tensor(z[rows], dtype=torch.float32))
+    part = [loop.Arrays(None, raw[rows], torch.tensor(z[rows], dtype=torch.float32))
             for rows in (slice(0, 1000), slice(1000, None))]
-    training.run_epochs(model, head.loss, part[0], options, 1, torch.device("cpu"))
+    loop.run_epochs(model, head.loss, part[0], options, 1, torch.device("cpu"))
     with torch.no_grad():
         found = head.pz(model.eval()(None, part[1].table))
     miss = distribution.mean(found) - z[1000:]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from skyloom import fingerprint
+from skyloom.provenance import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL = "import json; from skyloom.fingerprint import fingerprint; from skyloom.__main__ import VERBS;" \
+ALL = "import json; from skyloom.provenance.fingerprint import fingerprint; from skyloom.__main__ import VERBS;" \
       "print(json.dumps({v: fingerprint(v) for v in VERBS}))"
 
 

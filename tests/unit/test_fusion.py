@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from skyloom import store, training
+from skyloom import store
 from skyloom.__main__ import main
 from skyloom.dataset import augment, multi
 from skyloom.errors import InputError
 from skyloom.models import attribution, fusion, mantis, registry
+from skyloom.train import loop
 
 SIZES = {"ps1": (5, 120, 0.25), "galex": (2, 32, 1.5), "unwise": (2, 32, 2.75)}
 OPTIONS = {"encoder": "atto", "bins": 16, "gamma": 0.3, "batches": 2, "batch_size": 8, "max_epochs": 2, "lr": 2e-3, "view": 15}
@@ -125,14 +126,14 @@ def test_a_shuffled_band_is_not_used():
         dark = 0.1 * torch.randn(n, 4, 8, 8, generator=generator)
         return z, *({"galex": a[:, :2], "unwise": a[:, 2:]} for a in (image, dark))
 
-    training.prepare(1, 1)
+    loop.prepare(1, 1)
     z, image, _ = pictures(4000, 1)
     held_z, held, dark = pictures(200, 2)
     model = Small()
-    sets = [training.Arrays(lambda rows, p=p: {k: v[rows].numpy() for k, v in p.items()}, torch.zeros(len(t), 0),
+    sets = [loop.Arrays(lambda rows, p=p: {k: v[rows].numpy() for k, v in p.items()}, torch.zeros(len(t), 0),
                             torch.from_numpy(mantis.classes(t.numpy(), 16))) for p, t in ((image, z), (held, held_z))]
     options = {"lr": 3e-3, "batch_size": 100, "max_epochs": 15, "patience": 20, "augment": "symmetries"}
-    training.fit(model, mantis.loss, *sets, options, 1, torch.device("cpu"), "fp32", tell=lambda text: None)
+    loop.fit(model, mantis.loss, *sets, options, 1, torch.device("cpu"), "fp32", tell=lambda text: None)
     centres = torch.tensor(mantis.centres(16)).float()
     values = attribution.values_early(model.eval(), held, dark, torch.zeros(200, 0), lambda out: mantis.expectation(out, centres))
     size = np.abs(attribution.shapley(values)).mean(axis=0)  # nuv, fuv, w1, w2
@@ -169,8 +170,8 @@ def test_bad_input_is_one_sentence(files, tmp_path, capsys):
 
 def test_classes_are_drawn_evenly_and_empty_ones_survive():
     z = torch.tensor([0] * 90 + [5] * 9 + [7] + [-1] * 20)
-    data = training.Arrays(None, torch.zeros(120, 1), z)
-    rows = training._order(data, {"batches": 60, "batch_size": 50}, torch.Generator().manual_seed(0))
+    data = loop.Arrays(None, torch.zeros(120, 1), z)
+    rows = loop._order(data, {"batches": 60, "batch_size": 50}, torch.Generator().manual_seed(0))
     drawn = torch.bincount(z[rows], minlength=8)
     assert len(rows) == 3000 and (z[rows] >= 0).all()
     assert drawn[[0, 5, 7]].tolist() == pytest.approx([1000, 1000, 1000], rel=0.1)
@@ -178,7 +179,7 @@ def test_classes_are_drawn_evenly_and_empty_ones_survive():
 
 def test_hidden_surveys_are_never_all():
     images = {name: torch.ones(500, bands, 4, 4) for name, bands in mantis.SURVEYS.items()}
-    found = training._hidden(images, 0.7, torch.Generator().manual_seed(1))
+    found = loop._hidden(images, 0.7, torch.Generator().manual_seed(1))
     seen = torch.stack([image.amax((1, 2, 3)) for image in found.values()], dim=1)
     assert (seen.sum(dim=1) >= 1).all() and 0.4 < seen.mean() < 0.7
 

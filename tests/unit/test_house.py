@@ -60,8 +60,8 @@ def test_only_store_opens_hdf5():
 
 
 def test_torch_only_where_training_lives():
-    allowed = ("models", "training", "estimation", "measure.sersic", "pz.calibration", "pz.umnn", "dataset.augment",
-               "fitting", "ensemble", "verbs.train", "verbs.predict", "verbs.measure", "verbs.bench", "verbs.attribute")
+    allowed = ("models", "train", "measure.sersic", "pz.calibration", "pz.umnn", "dataset.augment",
+               "verbs.train", "verbs.predict", "verbs.measure", "verbs.bench", "verbs.attribute")
     assert all(inside(n, *allowed) for n in users("torch")), users("torch")
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from skyloom import store, training
+from skyloom import store
 from skyloom.__main__ import main
 from skyloom.dataset import augment, read
 from skyloom.models import galaxiesml, registry, scaling
+from skyloom.train import loop
 from skyloom.verbs.bench import synthetic
 
 
@@ -66,8 +67,8 @@ def test_ivar_channels_tell_depth_and_what_is_masked():
 
 
 def test_a_weight_is_how_often_a_row_is_drawn():
-    data = training.Arrays(None, torch.zeros(1000, 1), torch.zeros(1000), weight=torch.cat([torch.zeros(500), torch.ones(500)]))
-    order = training._order(data, {}, torch.Generator().manual_seed(0))
+    data = loop.Arrays(None, torch.zeros(1000, 1), torch.zeros(1000), weight=torch.cat([torch.zeros(500), torch.ones(500)]))
+    order = loop._order(data, {}, torch.Generator().manual_seed(0))
     assert len(order) == 1000 and order.min() >= 500 and len(order.unique()) > 250
 
 
@@ -246,8 +247,8 @@ def test_training_runs_where_only_torch_numpy_h5py_and_safetensors_are(tmp_path,
 
 def test_precision_and_device_are_chosen_as_documented():
     cpu = torch.device("cpu")
-    assert training.choose_precision("auto", cpu) == "fp32" and training.choose_precision("auto", torch.device("cuda")) == "bf16"
-    assert training.choose_device("cpu") == cpu
+    assert loop.choose_precision("auto", cpu) == "fp32" and loop.choose_precision("auto", torch.device("cuda")) == "bf16"
+    assert loop.choose_device("cpu") == cpu
     assert registry.options("galaxiesml_nn", {})["lr"] == 5e-4 and registry.options("galaxiesml_cnn", {})["batch_size"] == 256
 
 
@@ -255,8 +256,8 @@ def test_precision_and_device_are_chosen_as_documented():
 def test_a_schedule_and_a_plateau_do_not_mix(options):
     """One cycle follows the epochs alone; without it the plateau does its work."""
     given = {"lr": 0.1, "max_epochs": 10, **options}
-    optimiser, scheduler = training._optimiser(torch.nn.Linear(1, 1), given)
+    optimiser, scheduler = loop._optimiser(torch.nn.Linear(1, 1), given)
     assert isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau) == (options["schedule"] == "constant")
-    arrays = training.Arrays(None, torch.rand(8, 1), torch.rand(8))
+    arrays = loop.Arrays(None, torch.rand(8, 1), torch.rand(8))
     given |= {"batch_size": 4, "max_epochs": 2, "augment": False}
-    training.run_epochs(galaxiesml.GalaxiesMLNN(1), galaxiesml.loss, arrays, given, 1, torch.device("cpu"))
+    loop.run_epochs(galaxiesml.GalaxiesMLNN(1), galaxiesml.loss, arrays, given, 1, torch.device("cpu"))

@@ -4,8 +4,8 @@ import numpy as np
 import pandas
 import pytest
 
-from skyloom import ledger
 from skyloom.errors import InputError, SkyloomError
+from skyloom.provenance import ledger
 from skyloom.sample import cuts, plan, shards, splits, weights
 
 OPTIONS = {"z_min": 0.01, "z_max": 4.0, "sigma_z": "code", "sigma_z_max": 0.005, "isprimary": False, "magnitudes": True,

@@ -10,10 +10,11 @@ import numpy as np
 import pandas
 import pytest
 
-from skyloom import store, tuning
+from skyloom import store
 from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.release.catalog import BITS, combine_predictions
+from skyloom.train import tuning
 from skyloom.verbs import build_catalog, peer
 
 HERE = Path(__file__).parent

@@ -7,9 +7,9 @@ import numpy as np
 import pandas
 import pytest
 
-from skyloom import fingerprint
 from skyloom.cutouts.stamps import STATUS
 from skyloom.measure.sources import FLAGS
+from skyloom.provenance import fingerprint
 from tests.conftest import snakemake
 
 pytestmark = [pytest.mark.xdist_group("tiny"), pytest.mark.timeout(900)]

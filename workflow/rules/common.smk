@@ -12,9 +12,9 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 from skyloom import config as skyloom_config
 from skyloom import acquisition, trainings
-from skyloom.canonical import canonical, digest
+from skyloom.provenance.canonical import canonical, digest
 from skyloom.errors import InputError
-from skyloom.fingerprint import fingerprint
+from skyloom.provenance.fingerprint import fingerprint
 
 # A recipe given with --configfile is a whole configuration; config.yaml is the one used without.
 if not workflow.configfiles:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skyloom import memory
+from skyloom.provenance import memory
 
 BANDS = ("g", "r", "i", "z", "y")
 # of each survey in the order of its archive's planes; the B band normalises

@@ -6,7 +6,7 @@ import numpy as np
 
 from skyloom import store
 from skyloom.cutouts import stamps
-from skyloom.ledger import LOST_COLUMNS
+from skyloom.provenance.ledger import LOST_COLUMNS
 from skyloom.sample import splits
 from skyloom.verbs import common
 

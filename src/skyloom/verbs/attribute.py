@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from skyloom import store, training
+from skyloom import store
 from skyloom.cutouts.stamps import UNUSABLE
 from skyloom.dataset import multi
 from skyloom.measure import ablation, target
 from skyloom.models import artefact, attribution, fusion, mantis, registry
 from skyloom.progress import Progress
+from skyloom.train import loop
 from skyloom.verbs import common
 
 CHUNK = 8  # objects whose coalitions are held at once
@@ -28,8 +29,8 @@ def run(args) -> None:
     import pandas
 
     model, card = artefact.load(args.model)
-    training.prepare(card["seed"], card["threads"])
-    device = training.choose_device(args.settings["device"])
+    loop.prepare(card["seed"], card["threads"])
+    device = loop.choose_device(args.settings["device"])
     model.to(device).eval()
     split = multi.opened(args.data, card, ["specz_redshift"])
     rows = chosen(split, card, args.settings["objects"])

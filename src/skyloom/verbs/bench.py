@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from skyloom import store, training
+from skyloom import store
 from skyloom.dataset import multi, read
 from skyloom.models import fusion, galaxiesml, mantis, registry, scaling
+from skyloom.train import loop
 from skyloom.verbs import train as train_verb
 
 BANDS = ("g", "r", "i", "z", "y")
@@ -34,9 +35,9 @@ def arguments(parser) -> None:
 
 def run(args) -> None:
     """Write a synthetic split, train on it, and print images per second of training and inference as JSON."""
-    training.prepare(1, args.threads)
-    device = training.choose_device(args.device)
-    precision = training.choose_precision(args.precision, device)
+    loop.prepare(1, args.threads)
+    device = loop.choose_device(args.device)
+    precision = loop.choose_precision(args.precision, device)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "synthetic.hdf5"
         if registry.family(args.model):
@@ -49,13 +50,13 @@ def run(args) -> None:
             options = registry.options(args.model, {"size": args.size, "batch_size": args.batch_size, "max_epochs": args.epochs})
             model, data, few = _single(args, options, path)
         quiet = {"tell": lambda text: None}
-        training.fit(model, loss, few, few, {**options, "max_epochs": 1, "batches": 1}, 1, device, precision, **quiet)
+        loop.fit(model, loss, few, few, {**options, "max_epochs": 1, "batches": 1}, 1, device, precision, **quiet)
         started = time.perf_counter()
-        training.fit(model, loss, data, few, options, 1, device, precision, **quiet)
+        loop.fit(model, loss, data, few, options, 1, device, precision, **quiet)
         trained = args.epochs * len(data.z) / (time.perf_counter() - started)
         held = replace(data, images=few.images) if data.sizes else data  # evaluation turns nothing
         started = time.perf_counter()
-        training.evaluate(model, loss, held, args.batch_size, device, precision)
+        loop.evaluate(model, loss, held, args.batch_size, device, precision)
         inferred = len(data.z) / (time.perf_counter() - started)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {args.threads} threads"
     print(json.dumps({"model": args.model, **about, "batch_size": args.batch_size, "device": name, "precision": precision,

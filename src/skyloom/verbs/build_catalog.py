@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from skyloom import ledger, store
-from skyloom.canonical import digest
+from skyloom import store
 from skyloom.dataset import read
 from skyloom.errors import InputError, SkyloomError
-from skyloom.fingerprint import fingerprint
+from skyloom.provenance import ledger
+from skyloom.provenance.canonical import digest
+from skyloom.provenance.fingerprint import fingerprint
 from skyloom.pz import distribution, quantiles
 from skyloom.release import catalog, formats
 from skyloom.verbs import common

@@ -7,9 +7,9 @@ import json
 import os
 
 from skyloom import __version__
-from skyloom.canonical import digest
 from skyloom.errors import InputError
-from skyloom.fingerprint import fingerprint
+from skyloom.provenance.canonical import digest
+from skyloom.provenance.fingerprint import fingerprint
 
 
 def settings_argument(parser) -> None:

@@ -6,11 +6,12 @@ import itertools
 
 import numpy as np
 
-from skyloom import estimation, store, training
+from skyloom import store
 from skyloom.dataset import multi
 from skyloom.errors import InputError
 from skyloom.models import artefact, mantis
 from skyloom.pz import comparison, histogram, metrics
+from skyloom.train import estimation, loop
 from skyloom.verbs import common
 
 COLUMNS = ("model", "seed", "seen", "metric", "convention", "value", "lo68", "hi68", "n")
@@ -30,8 +31,8 @@ def run(args) -> None:
     model, card = artefact.load(args.model)
     if not card["options"]["survey_dropout"]:
         raise InputError(f"{args.model} was trained without `survey_dropout`, it never met a missing survey; set it and train")
-    training.prepare(card["seed"], card["threads"])
-    device = training.choose_device(args.settings["device"])
+    loop.prepare(card["seed"], card["threads"])
+    device = loop.choose_device(args.settings["device"])
     split = multi.opened(args.data, card, ["specz_redshift"])
     zs, edges = split.columns["specz_redshift"], np.array(card["bin_edges"])
     centres, rows = mantis.centres(len(edges) - 1), []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skyloom import store
 from skyloom.archives import dustmaps
-from skyloom.canonical import digest
+from skyloom.provenance.canonical import digest
 from skyloom.verbs import common
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from skyloom import acquisition, config, estimation, store, training
+from skyloom import acquisition, config, store
 from skyloom.archives import tables
 from skyloom.dataset import multi
 from skyloom.errors import InputError
 from skyloom.models import artefact, registry
 from skyloom.pz import histogram
 from skyloom.release import catalog, formats
+from skyloom.train import estimation, loop
 from skyloom.verbs import common, download_cutouts, download_map, measure_dust, measure_photometry, pack_multi
 
 
@@ -51,7 +52,7 @@ def run(args) -> None:
     _environment(args, made)
     with tempfile.TemporaryDirectory() as folder:
         data = _dataset(args, card, made, members, Path(folder))
-        columns, meta = _columns(model, card, data, training.choose_device(args.device))
+        columns, meta = _columns(model, card, data, loop.choose_device(args.device))
     blind = int(((columns["flags"] & (1 << catalog.BITS["no_z_phot"])) != 0).sum())
     if blind:
         print(f"forced-photoz: {blind} of {len(members)} positions were seen by no survey of the model (flag no_z_phot)",
@@ -142,7 +143,7 @@ def _call(verb, settings: dict, *words: str) -> None:
 
 def _columns(model, card, path, device):
     """(catalog columns, metadata) of a packed file."""
-    training.prepare(card["seed"], card["threads"])
+    loop.prepare(card["seed"], card["threads"])
     split = multi.opened(path, card)
     pz, edges = estimation.pz_of_split(model, card, split, device), np.array(card["bin_edges"])
     one = {"model": card["model"], "seed": card["seed"], "object_id": split.columns["object_id"],

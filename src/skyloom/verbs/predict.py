@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from skyloom import estimation, store, training
+from skyloom import store
 from skyloom.dataset import multi, read
 from skyloom.models import artefact, mantis, registry, scaling, tabular
 from skyloom.models.heads import Head
 from skyloom.pz import distribution
+from skyloom.train import estimation, loop
 from skyloom.verbs import common
 
 
@@ -23,8 +24,8 @@ def arguments(parser) -> None:
 def run(args) -> None:
     """Write object_id, split and z of all rows of the given files, in their order."""
     model, card = artefact.load(args.model)
-    training.prepare(card["seed"], card["threads"])
-    device = training.choose_device(args.settings["device"])
+    loop.prepare(card["seed"], card["threads"])
+    device = loop.choose_device(args.settings["device"])
     meta = common.provenance(args.settings) | {"model": card["model"], "seed": card["seed"], "data_hash": card["data_hash"],
                                                "model_code": card["code_hash"]}
     if registry.family(card["model"]):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from skyloom import store
 from skyloom.archives import surveys
-from skyloom.canonical import digest
 from skyloom.errors import InputError
+from skyloom.provenance.canonical import digest
 from skyloom.verbs import common
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from skyloom import fitting, store, training
-from skyloom.canonical import digest
+from skyloom import store
 from skyloom.dataset import multi, read
 from skyloom.errors import InputError
 from skyloom.models import artefact, fusion, galaxiesml, mantis, registry, scaling
 from skyloom.models.heads import Head
+from skyloom.provenance.canonical import digest
+from skyloom.train import fitting, loop
 from skyloom.verbs import common
 
 
@@ -37,9 +38,9 @@ def run(args) -> None:
     if args.tuned:
         options |= json.loads(Path(args.tuned).read_text())["chosen"]
     data_hash = read.file_hash([args.training, args.validation])
-    training.prepare(settings["seed"], settings["threads"])
-    device = training.choose_device(settings["device"])
-    precision = training.choose_precision(settings["precision"], device)
+    loop.prepare(settings["seed"], settings["threads"])
+    device = loop.choose_device(settings["device"])
+    precision = loop.choose_precision(settings["precision"], device)
     if registry.family(settings["model"]):
         train, select, card = _fusion_data(args, options)
         model, head = registry.build_from(settings["model"], options, len(card["ebv"])), registry.fusion_head(options)
@@ -58,7 +59,7 @@ def run(args) -> None:
     key = digest({"settings": settings, "options": options, "code": args.code, "data": data_hash, "device": device.type,
                   **({"weights": read.file_hash([args.weights_of])} if args.weights_of else {})})
     state = State(Path(args.state), settings["model"], settings["seed"], key)
-    history, best = training.fit(model, loss, train, select, options, settings["seed"], device, precision,
+    history, best = loop.fit(model, loss, train, select, options, settings["seed"], device, precision,
                                  state.load, state.save)
     card |= common.provenance(settings, args.code) | {
         "model": settings["model"], "seed": settings["seed"], "options": options, "parameters": registry.count(model),
@@ -156,7 +157,7 @@ def _fusion_data(args, options):
     return *out, card
 
 
-def fusion_arrays(split: multi.MultiSplit, rows: np.ndarray, card: dict, frames: dict) -> training.Arrays:
+def fusion_arrays(split: multi.MultiSplit, rows: np.ndarray, card: dict, frames: dict) -> loop.Arrays:
     """Training arrays of some rows of a multi-survey split, scaled as model.json says, in the given frames: z are the classes
     of the published head, for another redshifts, of the rows that have a class."""
     z = split.columns["specz_redshift"][rows]
@@ -165,17 +166,17 @@ def fusion_arrays(split: multi.MultiSplit, rows: np.ndarray, card: dict, frames:
     if own := card.get("own_head"):
         rows, z, classes = rows[classes >= 0], z[classes >= 0], classes[classes >= 0]
     sizes = {name: px for name, (px, _) in card["frames"].items()}
-    return training.Arrays(lambda at: split.inputs(rows[at], card["image"], frames), torch.from_numpy(split.ebv()[rows]),
+    return loop.Arrays(lambda at: split.inputs(rows[at], card["image"], frames), torch.from_numpy(split.ebv()[rows]),
                            torch.tensor(z, dtype=torch.float32) if own else torch.from_numpy(classes), sizes,
                            classes=torch.from_numpy(classes))
 
 
-def arrays(split: read.Split, rows: np.ndarray, card: dict) -> training.Arrays:
+def arrays(split: read.Split, rows: np.ndarray, card: dict) -> loop.Arrays:
     """Training arrays of some rows of a split, scaled as model.json says."""
     table = scaling.table({n: split.columns[n][rows] for n in card["inputs"]}, card["table"])
     z = torch.tensor(split.columns["specz_redshift"][rows], dtype=torch.float32)
     images = None if card["image"] is None else lambda at: split.inputs(rows[at], card["image"])
-    return training.Arrays(images, torch.from_numpy(table), z)
+    return loop.Arrays(images, torch.from_numpy(table), z)
 
 
 class State:

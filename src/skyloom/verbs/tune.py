@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 
-from skyloom import fitting, store, training, tuning
+from skyloom import store
 from skyloom.dataset import read
 from skyloom.errors import InputError
 from skyloom.models import registry
+from skyloom.train import fitting, loop, tuning
 from skyloom.verbs import common
 
 
@@ -35,7 +36,7 @@ def run(args) -> None:
     if min(min(len(a), len(b)) for a, b in parts) < fitting.LEAST:
         raise InputError(f"{args.training} has too few objects for {settings['folds']} folds; set `tune: false` for "
                          f"{settings['model']}")
-    device = training.choose_device(settings["device"])
+    device = loop.choose_device(settings["device"])
 
     def score(tried):
         now = {**options, **tried}
@@ -48,7 +49,7 @@ def run(args) -> None:
 def _loss(options, split, rows, found, settings, device) -> float:
     """Loss of one fold: trained on the others for a share of the epochs, to the end, without a look at the fold."""
     options = {**options, "max_epochs": max(1, int(options["max_epochs"] * settings["share"]))}
-    training.prepare(settings["seed"], settings["threads"])
+    loop.prepare(settings["seed"], settings["threads"])
     model, head, table, out = fitting.network(split, rows[0], options, found)
-    training.run_epochs(model, head.loss, out, options, settings["seed"], device)
-    return training.evaluate(model, head.loss, fitting.arrays(split, rows[1], table), 4096, device, "fp32")
+    loop.run_epochs(model, head.loss, out, options, settings["seed"], device)
+    return loop.evaluate(model, head.loss, fitting.arrays(split, rows[1], table), 4096, device, "fp32")

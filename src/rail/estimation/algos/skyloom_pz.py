@@ -13,8 +13,8 @@ from rail.core.common_params import SharedParams
 from rail.estimation.estimator import CatEstimator
 from rail.estimation.informer import CatInformer
 
-from skyloom import ensemble, fitting
 from skyloom.errors import InputError
+from skyloom.train import ensemble, fitting
 
 
 def _shared(*names: str) -> dict:

@@ -13,8 +13,8 @@ import os
 import sys
 from pathlib import Path
 
-PLACE = Path(__file__).resolve().parent / "__pycache__"
-VERSION = f"2:{sys.version_info[0]}.{sys.version_info[1]}"
+PLACE = Path(__file__).resolve().parents[1] / "__pycache__"
+VERSION = f"3:{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 @functools.cache

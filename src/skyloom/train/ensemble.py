@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from skyloom import estimation, fitting, training
 from skyloom.errors import InputError
 from skyloom.models import registry, scaling, tabular
 from skyloom.models.heads import Head
 from skyloom.pz import distribution
+from skyloom.train import estimation, fitting, loop
 
 
 def fit(columns: dict, read: fitting.Columns, z: np.ndarray, options: dict, seeds) -> dict:
@@ -27,9 +27,9 @@ def fit(columns: dict, read: fitting.Columns, z: np.ndarray, options: dict, seed
     split = SimpleNamespace(path="the training table", columns={**columns, "specz_redshift": np.asarray(z, float)})
     rows, members, table, head = fitting.rows_of(split, np.ones(len(z), bool)), [], {}, None
     for seed in seeds:
-        training.prepare(int(seed), 1)
+        loop.prepare(int(seed), 1)
         model, head, table, arrays = fitting.network(split, rows, options, read)
-        training.run_epochs(model, head.loss, arrays, options, int(seed), torch.device("cpu"))
+        loop.run_epochs(model, head.loss, arrays, options, int(seed), torch.device("cpu"))
         members.append(save({name: p.detach().contiguous() for name, p in model.named_parameters()}))
     return {"kind": "skyloom.tabular", "options": options, "table": table, "head": head.facts(), "members": members}
 
@@ -51,12 +51,12 @@ def fit_images(columns: dict, magnitudes: list[str], image: str, ivar: str, z: n
              "scaling": scaling.fit_image(np.asarray(columns[ivar])[rows[:256]], "default") | {"ivar": options["ivar"]},
              "head": Head(options["head"], options["outputs"], float(z[rows].min()), float(z[rows].max()) + 1e-6).facts()}
     head, members = Head(**model["head"]), []
-    arrays = training.Arrays(lambda at: _pixels(model, columns, rows[at]), torch.from_numpy(scaling.table(seen, model["table"])),
+    arrays = loop.Arrays(lambda at: _pixels(model, columns, rows[at]), torch.from_numpy(scaling.table(seen, model["table"])),
                              torch.tensor(z[rows], dtype=torch.float32))
     for seed in seeds:
-        training.prepare(int(seed), 1)
+        loop.prepare(int(seed), 1)
         net = _network(model, head)
-        training.run_epochs(net, head.loss, arrays, options, int(seed), torch.device("cpu"))
+        loop.run_epochs(net, head.loss, arrays, options, int(seed), torch.device("cpu"))
         members.append(save({name: p.detach().contiguous() for name, p in net.named_parameters()}))
     return {**model, "members": members}
 

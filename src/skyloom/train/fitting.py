@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from skyloom import store, training
+from skyloom import store
 from skyloom.dataset import read
 from skyloom.errors import InputError
 from skyloom.models import registry, tabular
 from skyloom.models.heads import Head
 from skyloom.sample import bands
+from skyloom.train import loop
 
 LEAST = 5  # objects from which anything is learned at all
 
@@ -69,7 +70,7 @@ def network(split: read.Split, rows: np.ndarray, options: dict, read_columns: Co
     return model, head, table | {"features": model.features.constants()}, out
 
 
-def arrays(split: read.Split, rows: np.ndarray, table: dict) -> training.Arrays:
+def arrays(split: read.Split, rows: np.ndarray, table: dict) -> loop.Arrays:
     """Training arrays of some rows of a split for a network with these inputs."""
     raw = tabular.raw({name: values[rows] for name, values in split.columns.items()}, table)
-    return training.Arrays(None, torch.from_numpy(raw), torch.tensor(split.columns["specz_redshift"][rows], dtype=torch.float32))
+    return loop.Arrays(None, torch.from_numpy(raw), torch.tensor(split.columns["specz_redshift"][rows], dtype=torch.float32))

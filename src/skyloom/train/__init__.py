@@ -1,0 +1,1 @@
+"""The training loop and what goes with it: data adapters, tuning, inference, ensembles."""
