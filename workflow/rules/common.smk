@@ -8,7 +8,15 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 ROOT = Path(workflow.basedir)
-sys.path.insert(0, str(ROOT / "src"))
+SOURCE = str(ROOT / "src")
+# Beside a checkout's Snakefile lies its package; jobs in an environment of --sdm conda, in a container or on a node find it
+# by PYTHONPATH. Where the package was installed from a wheel there is none to add.
+if os.path.isdir(f"{SOURCE}/skyloom"):
+    sys.path.insert(0, SOURCE)
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if SOURCE not in others and os.pathsep not in SOURCE:
+        os.environ["PYTHONPATH"] = os.pathsep.join([SOURCE, *filter(None, others)])
+
 from skyloom import config as skyloom_config
 from skyloom import acquisition, trainings
 from skyloom.provenance.canonical import canonical, digest

@@ -18,7 +18,8 @@ if FUSIONS:
         threads: config["train"]["threads"]
         resources:
             mem_mb=4000,
-            gpu=1,
+            training_slots=1,
+            gpu=GPU,
         params:
             settings=settings(objects=config["attribution"]["objects"], device=config["train"]["device"]),
             code=fingerprint("attribute"),
@@ -64,7 +65,8 @@ if FUSIONS:
         threads: config["train"]["threads"]
         resources:
             mem_mb=3000,
-            gpu=1,
+            training_slots=1,
+            gpu=GPU,
         params:
             settings=settings(
                 bootstrap=config["evaluation"]["bootstrap"],

@@ -11,7 +11,8 @@ rule tune:
     threads: config["train"]["threads"]
     resources:
         mem_mb=3000,
-        gpu=1,
+        training_slots=1,
+        gpu=GPU,
     params:
         settings=tune_settings,
         code=fingerprint("tune"),
@@ -40,7 +41,8 @@ rule train:
     threads: config["train"]["threads"]
     resources:
         mem_mb=training_memory,
-        gpu=1,
+        training_slots=1,
+        gpu=GPU,
     params:
         settings=model_settings,
         code=fingerprint("train"),
@@ -68,7 +70,8 @@ rule predict:
     threads: config["train"]["threads"]
     resources:
         mem_mb=3000,
-        gpu=1,
+        training_slots=1,
+        gpu=GPU,
     params:
         settings=canonical({"run": RUN, "device": config["train"]["device"]}),
         code=fingerprint("predict"),
