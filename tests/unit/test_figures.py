@@ -11,8 +11,8 @@ from skyloom.release import figures
 
 NAN = np.full(5, np.nan)
 SAMPLES = {"empty": np.zeros(0), "one": np.array([0.5]), "all_nan": NAN, "negative": np.linspace(-3, -1, 9),
-           "beyond": np.linspace(20, 30, 9), "constant": np.full(6, 0.3),
-           "infinite": np.array([np.inf, 0.2, -np.inf]), "stars": np.array([-0.001, 0.0, 0.001]), "spread": np.array([-9.0, 0.1, 0.2, 0.3, 1e6])}
+           "beyond": np.linspace(20, 30, 9), "constant": np.full(6, 0.3), "infinite": np.array([np.inf, 0.2, -np.inf]),
+           "stars": np.array([-0.001, 0.0, 0.001]), "spread": np.array([-9.0, 0.1, 0.2, 0.3, 1e6])}
 ODD = "$a_{b^\\ _\u661f"
 
 
@@ -53,7 +53,7 @@ CALLS = {
     "sky_map": lambda z, path: figures.sky_map(z, np.clip(z, -90, 90), np.array(["training"] * len(z)), path),
     "stamps": lambda z, path: figures.stamps_over_redshift([np.full((8, 8), v) for v in z[:7]], z[:7], path),
     "losses": lambda z, path: figures.losses({"m seed1": np.stack([np.arange(len(z)), z, -z], 1)}, path),
-    "binned": lambda z, path: figures.binned_metrics(metrics_frame(z), path),
+    "binned": lambda z, path: figures.binned_metrics(metrics_frame(z[np.isfinite(z)]), path),
     "attribution": lambda z, path: figures.attribution(attribution_frame(z), path),
 }
 
