@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import difflib
 import os
-from pathlib import Path
+import re
 
 import yaml
 
-from skyloom import trainings
+from skyloom import textfiles, trainings
 from skyloom.errors import InputError
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
@@ -25,9 +25,7 @@ def load(paths) -> dict:
     merged: dict = {}
     for path in paths:
         try:
-            part = yaml.safe_load(Path(path).read_text())
-        except FileNotFoundError:
-            raise InputError(f"config file {path} does not exist; give an existing file") from None
+            part = yaml.safe_load(textfiles.read(path))
         except yaml.YAMLError as error:
             raise InputError(f"config file {path} is not valid YAML ({_first_line(error)}); mend it") from None
         if not isinstance(part, dict):
@@ -56,6 +54,7 @@ def complete(config: dict) -> dict:
     config = _with_defaults(config, known, known)
     _validate(config, known)
     _expand(config)
+    _no_wildcards(config)
     _sweeps(config, known)
     config["models"] = trainings.ablated(config["models"], config["ablations"])
     _across(config)
@@ -130,10 +129,10 @@ def _sentence(error) -> str:
 def _expand(config: dict) -> None:
     """Replace $VARIABLES in the paths of local files; InputError for one that is not set."""
     def expanded(value: str, place: str) -> str:
-        text = os.path.expandvars(value)
-        if "$" in text:
+        found = os.path.expandvars(value)
+        if "$" in found:
             raise InputError(f"`{place}` is {value!r}, but that environment variable is not set; set it")
-        return text
+        return found
 
     local = config["local"]
     local["images"] = expanded(local["images"], "local.images")
@@ -141,6 +140,18 @@ def _expand(config: dict) -> None:
     for name, table in config["peers"]["tables"].items():
         table["path"] = expanded(table["path"], f"peers.tables.{name}.path")
     config["targets"]["table"] = expanded(config["targets"]["table"], "targets.table")
+
+
+def _no_wildcards(value, place: str = "") -> None:
+    """InputError for a text with {braces}: Snakemake would put its own words there."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _no_wildcards(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            _no_wildcards(inner, place)
+    elif isinstance(value, str) and re.search(r"\{\s*\w+\s*(,[^{}]*)?\}", value):
+        raise InputError(f"`{place}` is {value!r}; a name in braces is a wildcard to Snakemake: rename it without")
 
 
 def _across(config: dict) -> None:

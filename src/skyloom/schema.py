@@ -15,7 +15,7 @@ SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 def schema() -> dict:
     """The JSON schema of config.yaml (draft 2020-12)."""
-    known = yaml.load(SCHEMA.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    known = yaml.load(SCHEMA.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     _services(known)
     _formats(known)
     return known

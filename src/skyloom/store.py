@@ -33,7 +33,7 @@ def replacing(path: str | Path):
 def write_text(path, text: str) -> None:
     """Write a text file atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(path, frame) -> None:

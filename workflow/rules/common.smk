@@ -18,7 +18,7 @@ if os.path.isdir(f"{SOURCE}/skyloom"):
         os.environ["PYTHONPATH"] = os.pathsep.join([SOURCE, *filter(None, others)])
 
 from skyloom import config as skyloom_config
-from skyloom import acquisition, trainings
+from skyloom import acquisition, textfiles, trainings
 from skyloom.provenance.canonical import canonical, digest
 from skyloom.errors import InputError
 from skyloom.provenance.fingerprint import fingerprint
@@ -68,6 +68,7 @@ EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
 # Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.
 os.environ.update(
     SKYLOOM_SERVICES=json.dumps(acquisition.services(config)),
+    PYTHONUTF8="1",  # a job reads and writes UTF-8 whatever the locale
     SKYLOOM_JOBS_LOCK=os.path.abspath(f"{RESULTS}/.jobs.lock"),
 )
 
@@ -77,7 +78,7 @@ PLANNED = PLAN if PLAN.exists() else SHIPPED if SHIPPED.exists() else None
 if PLANNED:
     from skyloom.sample.plan import read_plan
 
-    SHARDS = read_plan(PLANNED.read_text())
+    SHARDS = read_plan(textfiles.read(PLANNED))
 elif config["archive"] == "local":
     SHARDS = [f"h{config['local']['n_shards']}_{k}" for k in range(config["local"]["n_shards"])]
 else:

@@ -49,7 +49,7 @@ def load(folder):
     """(model, its model.json) of a folder; InputError if a file is missing or weights have another shape."""
     folder = Path(folder)
     try:
-        card = json.loads((folder / "model.json").read_text())
+        card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{folder} holds no readable model ({error}); train it again") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.errors import InputError
 from skyloom.pz import comparison, distribution, histogram, metrics, scores, tomography
 from skyloom.release import figures, tables
@@ -67,7 +67,7 @@ def run(args) -> None:
 
 def _count_final(path: Path, settings: dict) -> None:
     """Append this evaluation's time, run, table and configuration to the list of final runs."""
-    old = path.read_text() if path.exists() else "time,run,table,config_hash\n"
+    old = textfiles.read(path) if path.exists() else "time,run,table,config_hash\n"
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     store.write_text(path, f"{old}{now},{settings['run']},{settings['table']},{settings['config_hash']}\n")
 

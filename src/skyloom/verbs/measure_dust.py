@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.archives import dustmaps
 from skyloom.verbs import common
 
@@ -22,7 +21,7 @@ def run(args) -> None:
     import pandas
 
     members = store.read_parquet(args.members)
-    facts = [json.loads(Path(path).read_text()) for path in args.maps]
+    facts = [json.loads(textfiles.read(path)) for path in args.maps]
     out = pandas.DataFrame({"object_id": members["object_id"]})
     for fact in facts:
         out[f"ebv_{fact['map']}"] = dustmaps.values(fact["map"], fact["files"], members["ra"], members["dec"])

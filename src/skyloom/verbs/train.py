@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.dataset import multi, read
 from skyloom.errors import InputError
 from skyloom.models import artefact, fusion, galaxiesml, mantis, registry, scaling
@@ -36,7 +36,7 @@ def run(args) -> None:
     settings = args.settings
     options = registry.options(settings["model"], settings["options"])
     if args.tuned:
-        options |= json.loads(Path(args.tuned).read_text())["chosen"]
+        options |= json.loads(textfiles.read(args.tuned))["chosen"]
     data_hash = read.file_hash([args.training, args.validation])
     loop.prepare(settings["seed"], settings["threads"])
     device = loop.choose_device(settings["device"])
