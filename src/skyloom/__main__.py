@@ -17,6 +17,7 @@ VERBS = ("query", "cut", "plan", "plan-shards", "peer", "tune", "download-cutout
          "degrade", "rank-sweep", "build-catalog", "evaluate", "report", "forced-photoz", "check-config", "serve-sky",
          "describe-model", "cache", "run", "bench")
 UNLOCKED = ("run", "serve-sky", "check-config", "describe-model", "cache", "bench", "forced-photoz")
+HANDS_ON = ("run",)  # what follows `--` is for another program
 
 
 def main(argv=None) -> int:
@@ -33,7 +34,9 @@ def main(argv=None) -> int:
     module = importlib.import_module("skyloom.verbs." + verb.replace("-", "_"))
     parser = argparse.ArgumentParser(prog=f"skyloom {verb}", description=module.__doc__)
     module.arguments(parser)
-    args = parser.parse_args(argv[1:])
+    end = argv.index("--") if verb in HANDS_ON and "--" in argv else len(argv)
+    args = parser.parse_args(argv[1:end])
+    args.rest = argv[end + 1:]
     os.environ["SKYLOOM_VERB"] = verb  # whose fingerprint the outputs carry
     try:
         with job_lock("" if verb in UNLOCKED else os.environ.get("SKYLOOM_JOBS_LOCK")):

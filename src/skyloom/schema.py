@@ -9,7 +9,8 @@ import yaml
 from skyloom.release import exporters
 from skyloom.surveys import imaging, spectro
 
-ROOT = Path(__file__).resolve().parents[2]
+# The folder of the Snakefile: beside the package in a checkout, the working folder where the package came as a wheel.
+ROOT = next((place for place in (Path(__file__).resolve().parents[2], Path.cwd()) if (place / "Snakefile").is_file()), Path.cwd())
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 

@@ -130,7 +130,7 @@ def count_bands():
         return 5
     import csv
 
-    with open(config["local"]["images"]) as handle:
+    with open(config["local"]["images"], encoding="utf-8-sig") as handle:
         return len({row.get("band") for row in csv.DictReader(handle, skipinitialspace=True)})
 
 
