@@ -9,11 +9,12 @@ from pathlib import Path
 
 import yaml
 
-from skyloom import trainings
+from skyloom import acquisition, trainings
 from skyloom.errors import InputError
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
 from skyloom.schema import schema
+from skyloom.surveys import imaging
 
 
 def load(paths) -> dict:
@@ -197,12 +198,13 @@ def _sweeps(config: dict, known: dict) -> None:
 def _models(config: dict) -> None:
     """Fusion networks need a multi-survey run with their surveys, the others a run of one survey."""
     surveys = config["stamps"]["surveys"]
-    several = config["archive"] != "local" and surveys != ["hsc"]
+    several = acquisition.several(config)
     everything = {**config["models"], **trainings.sweep(config["models"], config["sweep"])}
     for name, options in everything.items():
         fusion = trainings.is_fusion(name)
         if fusion != several:
-            needs = "several imaging surveys in `stamps.surveys`" if fusion else "`stamps.surveys: [hsc]` or local data"
+            alone = " or ".join(survey.name for survey in imaging.REGISTRY.values() if survey.layout == "galaxiesml")
+            needs = "several imaging surveys in `stamps.surveys`" if fusion else f"`stamps.surveys: [{alone}]` or local data"
             raise InputError(f"`models.{name}` needs {needs}; change one of them")
         missing = [s for s in trainings.surveys_of(name, options) if s not in surveys] if fusion else []
         if missing:

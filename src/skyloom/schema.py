@@ -6,7 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from skyloom.surveys import imaging, spectro
+from skyloom import acquisition
+from skyloom.surveys import imaging
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
@@ -16,6 +17,7 @@ def schema() -> dict:
     """The JSON schema of config.yaml (draft 2020-12)."""
     known = yaml.load(SCHEMA.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     _services(known)
+    _stamps(known)
     return known
 
 
@@ -23,5 +25,19 @@ def _services(known: dict) -> None:
     """A block for every service of a survey; `$defs.service` holds what all have."""
     blocks = known["properties"]["services"]["properties"]
     shared = known["$defs"].get("service")
-    for survey in (*imaging.REGISTRY.values(), *spectro.REGISTRY.values()):
-        blocks[survey.service.name] = survey.service.schema(shared)
+    for name, service in acquisition.known_services().items():
+        blocks[name] = service.schema(shared)
+
+
+def _stamps(known: dict) -> None:
+    """The imaging surveys in `stamps`: which there are, their sizes, and where their weights come from."""
+    keys = known["properties"]["stamps"]["properties"]
+    keys["surveys"]["items"] = {"enum": list(imaging.REGISTRY)}
+    for survey in imaging.REGISTRY.values():
+        if survey.sizes:
+            least, most = survey.sizes
+            keys["sizes"]["properties"][survey.name] = {"type": "integer", "minimum": least, "maximum": most,
+                                                        "default": survey.size}
+        if len(survey.ivar_sources) > 1:
+            keys["ivar_source"]["properties"][survey.name] = {"enum": list(survey.ivar_sources),
+                                                              "default": survey.ivar_sources[0]}
