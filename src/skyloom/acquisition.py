@@ -37,8 +37,8 @@ def known_services() -> dict[str, Service]:
     out: dict[str, Service] = {}
     for survey in (*imaging.REGISTRY.values(), *spectro.REGISTRY.values()):
         if out.setdefault(survey.service.name, survey.service) != survey.service:
-            raise InputError(f"the survey {survey.name} describes the service {survey.service.name} otherwise than another survey "
-                             "does; let both share one, or give it another name")
+            raise InputError(f"the survey {survey.name} describes the service {survey.service.name} otherwise than another "
+                             "survey does; let both share one, or give it another name")
     return out
 
 
@@ -63,7 +63,7 @@ def share(config: dict, service: str) -> tuple[int, int]:
 
 
 def several(config: dict) -> bool:
-    """Whether stamps are packed a group a survey: in all runs but those of local images or of one survey of GalaxiesML's layout."""
+    """Whether stamps are packed a group a survey: in all runs but those of local data or of one survey of GalaxiesML's layout."""
     surveys = config["stamps"]["surveys"]
     alone = len(surveys) == 1 and imaging.REGISTRY[surveys[0]].layout == "galaxiesml"
     return config["archive"] != "local" and not alone

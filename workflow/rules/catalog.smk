@@ -23,7 +23,7 @@ rule build_catalog:
         mem_mb=1500,
     params:
         settings=settings("release", config_hash=science_hash(), grid=config["evaluation"]["grid"]),
-        code=fingerprint("build-catalog"),
+        code=fingerprint("build-catalog", *SURVEY_MODULES),
         service=SERVICE,
         support=lambda wildcards, input: option("--support", input.support),
         pz=lambda wildcards, output: os.path.dirname(output.parquet),

@@ -43,9 +43,9 @@ def parse(layer: Layer, body: bytes, ra: float, dec: float, size: int | None) ->
         raise ReplyError("no_such_layer", layer.name)
     hdus = fitsimages.images(body)
     head, cube = hdus[0]
-    cube = _cube(cube, layer)
-    if cube is None or cube.ndim != 3 or len(cube) != len(layer.letters) or (size and cube.shape[1:] != (size, size)):
-        raise ReplyError("wrong_size", f"{None if cube is None else cube.shape}, asked for {len(layer.letters)} x {size} x {size}")
+    cube, n = _cube(cube, layer), len(layer.letters)
+    if cube is None or cube.ndim != 3 or len(cube) != n or (size and cube.shape[1:] != (size, size)):
+        raise ReplyError("wrong_size", f"{None if cube is None else cube.shape}, asked for {n} x {size} x {size}")
     if str(head.value("SURVEY", "")).strip() != layer.title:
         raise ReplyError("wrong_survey", f"SURVEY is {head.value('SURVEY')!r}, not {layer.title}")
     order = "".join(str(head.value(f"BAND{k}", "?")).strip() for k in range(len(cube)))
