@@ -9,12 +9,13 @@ import re
 
 import yaml
 
-from skyloom import textfiles, trainings
+from skyloom import acquisition, textfiles, trainings
 from skyloom.errors import InputError
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
-from skyloom.release import exporters
+from skyloom.release import exporters, flags
 from skyloom.schema import schema
+from skyloom.surveys import imaging
 
 
 def load(paths) -> dict:
@@ -170,6 +171,7 @@ def _across(config: dict) -> None:
     if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
         raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
     exporters.chosen(config["release"]["formats"])
+    flags.flag_bits(stamps["surveys"])
     _models(config)
     local = config["local"]
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
@@ -210,12 +212,13 @@ def _sweeps(config: dict, known: dict) -> None:
 def _models(config: dict) -> None:
     """Fusion networks need a multi-survey run with their surveys, the others a run of one survey."""
     surveys = config["stamps"]["surveys"]
-    several = config["archive"] != "local" and surveys != ["hsc"]
+    several = acquisition.several(config)
     everything = {**config["models"], **trainings.sweep(config["models"], config["sweep"])}
     for name, options in everything.items():
         fusion = trainings.is_fusion(name)
         if fusion != several:
-            needs = "several imaging surveys in `stamps.surveys`" if fusion else "`stamps.surveys: [hsc]` or local data"
+            alone = " or ".join(survey.name for survey in imaging.REGISTRY.values() if survey.layout == "galaxiesml")
+            needs = "several imaging surveys in `stamps.surveys`" if fusion else f"`stamps.surveys: [{alone}]` or local data"
             raise InputError(f"`models.{name}` needs {needs}; change one of them")
         missing = [s for s in trainings.surveys_of(name, options) if s not in surveys] if fusion else []
         if missing:

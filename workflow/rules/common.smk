@@ -23,6 +23,7 @@ from skyloom.provenance.canonical import canonical, digest
 from skyloom.errors import InputError
 from skyloom.provenance.fingerprint import fingerprint
 from skyloom.release import exporters
+from skyloom.surveys import imaging
 
 # A recipe given with --configfile is a whole configuration; config.yaml is the one used without.
 if not workflow.configfiles:
@@ -49,8 +50,18 @@ SPLITS = (["training", "validation", "testing"] if LABELLED else []) + (
 IMAGES = config["archive"] != "local" or bool(config["local"]["images"])
 # The imaging surveys of the run; GalaxiesML's is the case of one.
 SURVEYS = ["local"] if config["archive"] == "local" else config["stamps"]["surveys"]
-MULTI = SURVEYS not in (["local"], ["hsc"])
 SERVICE = SURVEYS[0]
+# A group of stamps a survey in dataset/multi_{split}.hdf5; else GalaxiesML's layout, with morphology.
+MULTI = acquisition.several(config)
+# Modules whose facts the jobs use by name.
+SURVEY_MODULES = [] if config["archive"] == "local" else [imaging.REGISTRY.modules[name] for name in SURVEYS]
+# Services that hand out stamps, in this run. A service that the profile gives no slots works on as many shards as it says.
+SERVICES = (
+    [] if config["archive"] == "local" else sorted({imaging.REGISTRY[name].service.name for name in SURVEYS})
+)
+for service in SERVICES:
+    if f"{service}_slots" not in workflow.global_resources:
+        workflow.register_resource(f"{service}_slots", acquisition.known_services()[service].slots)
 COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"
 MODELS = sorted(config["models"])
 FUSIONS = [model for model in MODELS if trainings.is_fusion(model)]
@@ -125,9 +136,11 @@ def morphology_files(wildcards=None):
 
 
 def count_bands():
-    """Bands of the stamps: five of HSC, or those that the manifest of local images names."""
-    if config["archive"] != "local" or not config["local"]["images"]:
-        return 5
+    """Bands of the stamps: the survey's, or those that the manifest of local images names."""
+    if config["archive"] != "local":
+        return len(imaging.REGISTRY[SERVICE].bands)
+    if not config["local"]["images"]:
+        return 0
     import csv
 
     with open(config["local"]["images"], encoding="utf-8-sig") as handle:

@@ -22,7 +22,7 @@ if FUSIONS:
             gpu=GPU,
         params:
             settings=settings(objects=config["attribution"]["objects"], device=config["train"]["device"]),
-            code=fingerprint("attribute"),
+            code=fingerprint("attribute", *SURVEY_MODULES),
             folder=lambda wildcards, input: os.path.dirname(input.card),
         shell:
             "python -m skyloom attribute --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "

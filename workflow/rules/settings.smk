@@ -26,21 +26,28 @@ def archive_identity():
     return acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
 
 
-def hsc_rpm(wildcards):
-    """One job's share of the requests a minute: each of the `streams` jobs at a time takes one stream."""
-    return max(1, config["services"]["hsc"]["rpm"] // config["services"]["hsc"]["streams"])
+def survey_service(wildcards):
+    """The service that hands out a survey's stamps; none for images of the user's own."""
+    return "" if config["archive"] == "local" else imaging.REGISTRY[wildcards.survey].service.name
 
 
 def survey_rpm(wildcards):
-    """Requests a minute of a download job: HSC's jobs share them, every other service works on one shard at a time."""
-    if wildcards.survey in ("hsc", "local"):
-        return hsc_rpm(wildcards)
-    return config["services"][acquisition.HOST.get(wildcards.survey, wildcards.survey)]["rpm"]
+    """A download job's share of its service's requests a minute; 60 for images of the user's own, which asks nobody."""
+    service = survey_service(wildcards)
+    return acquisition.share(config, service)[1] if service else 60
 
 
 def slots(service):
-    """1 for the jobs of a service, 0 for others: the profile caps the sum."""
-    return lambda wildcards: int(acquisition.HOST.get(wildcards.survey, wildcards.survey) == service)
+    """What a download job takes of a service's slots, 0 where it asks another: a cap holds the sum."""
+    return lambda wildcards: (
+        acquisition.share(config, service)[0] if survey_service(wildcards) == service else 0
+    )
+
+
+def survey_code(wildcards):
+    """Fingerprint of a survey's stamps: its own module decides them."""
+    own = [] if config["archive"] == "local" else [imaging.REGISTRY.modules[wildcards.survey]]
+    return fingerprint("download-cutouts", *own)
 
 
 def model_size(model):
@@ -235,15 +242,7 @@ def overlap_arcsec():
     """Side of the square in which stamps of different splits must not overlap."""
     if config["split"]["overlap_arcsec"] is not None:
         return config["split"]["overlap_arcsec"]
-    scales = {
-        "ps1": 0.25,
-        "galex": 1.5,
-        "unwise": 2.75,
-        "hsc": 0.168,
-        "local": config["local"]["pixel_scale"],
-    }
-    size = config["stamps"]["sizes"].get(SERVICE, config["stamps"]["size"]) if IMAGES else 0
-    return round(size * scales[SERVICE], 6)
+    return acquisition.largest_stamp(config)
 
 
 def split_settings():

@@ -12,8 +12,8 @@ rule query:
         "../../envs/core.yaml"
     resources:
         mem_mb=2500,
-        hsc_slots=1,
-        rpm=hsc_rpm,
+        hsc_slots=acquisition.share(config, "hsc")[0],
+        rpm=acquisition.share(config, "hsc")[1],
     params:
         settings=query_settings,
         code=fingerprint("query"),

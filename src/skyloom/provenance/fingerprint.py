@@ -29,6 +29,7 @@ LIBRARIES = {"numpy": "numpy", "scipy": "scipy", "sep": "sep", "torch": "torch",
              "astropy_healpix": "astropy-healpix", "speclite": "speclite"}
 
 
+@functools.cache
 def fingerprint(verb: str, *more: str) -> str:
     """Hash of the code behind `python -m skyloom <verb>` and of the modules `more` (16 hex digits)."""
     together = hashlib.sha256()

@@ -8,9 +8,10 @@ import torch
 from skyloom import store
 from skyloom.cutouts.stamps import UNUSABLE
 from skyloom.dataset import multi
-from skyloom.measure import ablation, target
+from skyloom.measure import ablation
 from skyloom.models import artefact, attribution, fusion, mantis, registry
 from skyloom.progress import Progress
+from skyloom.surveys import imaging
 from skyloom.train import loop
 from skyloom.verbs import common
 
@@ -80,5 +81,5 @@ def removed(split, name: str, rows, pixels, seen) -> np.ndarray:
     bad, out = (ivar == 0) | ((mask & UNUSABLE) != 0), pixels.copy()
     for m, b in np.argwhere(seen):
         rng = np.random.default_rng([int(split.columns["object_id"][rows[m]]) % 2**63, list(mantis.SURVEYS).index(name), int(b)])
-        out[m, b] = ablation.remove(pixels[m, b], bad[m, b], target.STATIC[name], rng)
+        out[m, b] = ablation.remove(pixels[m, b], bad[m, b], imaging.REGISTRY[name].aperture, rng)
     return out

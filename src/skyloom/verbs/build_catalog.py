@@ -14,7 +14,7 @@ from skyloom.provenance import ledger
 from skyloom.provenance.canonical import digest
 from skyloom.provenance.fingerprint import fingerprint
 from skyloom.pz import distribution
-from skyloom.release import catalog, exporters
+from skyloom.release import catalog, exporters, flags
 from skyloom.verbs import common
 
 
@@ -48,7 +48,7 @@ def run(args) -> None:
     raw = [store.parquet_meta(path) for path in args.raw]
     code = digest([fingerprint("build-catalog"), *(store.attributes(path)["model_code"] for path in args.predictions)])
     meta = common.provenance(args.settings, code) | {"query_sha256": ",".join(m["query_sha256"] for m in raw),
-                                                     "flag_bits": catalog.flag_names(),
+                                                     "flag_bits": flags.flag_names(flags.flag_bits(surveys)),
                                                      **calibrations}
     steps, lost = _ledger(args, raw)
     chain = ledger.build_ledger(steps, lost)

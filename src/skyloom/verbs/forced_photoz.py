@@ -1,4 +1,4 @@
-"""forced-photoz: redshifts of any positions with a trained fusion model, through the run's own verbs.
+"""forced-photoz: redshifts of any positions with a trained fusion model, through the functions of the run's own verbs.
 
 Every step is the one that made the training set: download-cutouts, measure-dust, measure-photometry, pack-multi, then the
 model; nothing is fetched or scaled in another way.
@@ -6,7 +6,6 @@ model; nothing is fetched or scaled in another way.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -21,7 +20,8 @@ from skyloom.dataset import multi
 from skyloom.errors import InputError
 from skyloom.models import artefact, registry
 from skyloom.pz import histogram
-from skyloom.release import catalog, exporters
+from skyloom.release import catalog, exporters, flags
+from skyloom.surveys import imaging
 from skyloom.train import estimation, loop
 from skyloom.verbs import common, download_cutouts, download_map, measure_dust, measure_photometry, pack_multi
 
@@ -50,7 +50,7 @@ def run(args) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = _dataset(args, card, made, members, Path(folder))
         columns, meta = _columns(model, card, data, loop.choose_device(args.device))
-    blind = int(((columns["flags"] & (1 << catalog.BITS["no_z_phot"])) != 0).sum())
+    blind = int(((columns["flags"] & (1 << flags.BITS["no_z_phot"])) != 0).sum())
     if blind:
         print(f"forced-photoz: {blind} of {len(members)} positions were seen by no survey of the model (flag no_z_phot)",
               file=sys.stderr)
@@ -97,40 +97,30 @@ def _environment(args, made) -> None:
 
 
 def _dataset(args, card, made, members, folder: Path) -> Path:
-    """The packed file of the positions, made by the verbs of the run."""
+    """The packed file of the positions, made by the functions behind the run's verbs."""
     identity = acquisition.identity(made["archive"], made["release"], made["embedded"])
     base = {"run": "forced_photoz", "release": made["release"]}
     services = json.loads(os.environ["SKYLOOM_SERVICES"])
-    place = {name: str(folder / f"{name}.parquet") for name in ("members", "splits", "dust", "photometry")}
+    place = {name: folder / f"{name}.parquet" for name in ("members", "splits", "dust", "photometry")}
     store.write_parquet(place["members"], members)
     store.write_parquet(place["splits"], members[["object_id"]].assign(split="target", subset=""))
-    cutouts = {survey: str(folder / f"{survey}.h5") for survey in card["surveys"]}
+    cutouts = {survey: folder / f"{survey}.h5" for survey in card["surveys"]}
     for survey, out in cutouts.items():
-        rpm = services[acquisition.HOST.get(survey, survey)]["rpm"]
-        asked = acquisition.stamp_settings(made["stamps"], survey, made["rerun"], identity)
-        cache = Path(args.cache) / survey / "positions.sqlite"
-        _call(download_cutouts, {**base, **asked, "max_failed_fraction": 1.0}, place["members"], "--survey", survey,
-              "--cache", str(cache), "--rpm", str(rpm), "--out", out)
-    maps = []
-    for name in [column.removeprefix("ebv_") for column in card["ebv"]]:
-        maps.append(str(folder / f"{name}.json"))
-        own = ["--own", made["dust"]["files"][name]] if made["dust"]["files"][name] else []
-        _call(download_map, {**base, "archive": made["archive"], "identity": identity}, "--map", name, *own,
-              "--folder", str(Path(args.cache) / "dust"), "--out", maps[-1])
+        asked = base | acquisition.stamp_settings(made["stamps"], survey, made["rerun"], identity) | {"max_failed_fraction": 1.0}
+        rpm = services[imaging.REGISTRY[survey].service.name]["rpm"]
+        download_cutouts.fetch(asked, place["members"], survey, Path(args.cache) / survey / "positions.sqlite", rpm, out)
+    maps = {column.removeprefix("ebv_"): folder / f"{column}.json" for column in card["ebv"]}
+    for name, out in maps.items():
+        asked = {**base, "archive": made["archive"], "identity": identity}
+        download_map.fetch(asked, name, made["dust"]["files"][name], Path(args.cache) / "dust", out)
     if maps:
-        _call(measure_dust, base, place["members"], "--maps", *maps, "--out", place["dust"])
-    _call(measure_photometry, base, *cutouts.values(), "--out", place["photometry"])
+        measure_dust.reddening(base, place["members"], maps.values(), place["dust"])
+    measure_photometry.magnitudes(base, cutouts.values(), place["photometry"])
     packed = folder / "multi_target.hdf5"
-    _call(pack_multi, {**base, "method": "positions"}, "--splits", place["splits"], "--members", place["members"], "--surveys",
-          *cutouts, "--cutouts", *cutouts.values(), "--dust", *([place["dust"]] if maps else []), "--photometry",
-          place["photometry"], "--split", "target", "--hdf5", str(packed), "--csv", str(folder / "multi_target.csv"))
+    pack_multi.split_file({**base, "method": "positions"}, "target", place["splits"], [place["members"]],
+                          {survey: [path] for survey, path in cutouts.items()}, [place["dust"]] if maps else [],
+                          [place["photometry"]], packed, packed.with_suffix(".csv"))
     return packed
-
-
-def _call(verb, settings: dict, *words: str) -> None:
-    parser = argparse.ArgumentParser(prog=verb.__name__.rsplit(".", 1)[-1])
-    verb.arguments(parser)
-    verb.run(parser.parse_args([*words, "--settings", json.dumps(settings)]))
 
 
 def _columns(model, card, path, device):
@@ -143,5 +133,5 @@ def _columns(model, card, path, device):
     columns = catalog.build(store.columns(path), None, [], [], catalog.combine_predictions([one]), "", edges, split.status)
     meta = common.provenance({"run": card["run"], "release": card["release"]}) | {
         "model": card["model"], "seed": card["seed"], "data_hash": card["data_hash"],
-        "flag_bits": catalog.flag_names()}
+        "flag_bits": flags.flag_names(flags.flag_bits(card["surveys"]))}
     return columns, meta
