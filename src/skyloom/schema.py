@@ -6,7 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from skyloom import acquisition
+from skyloom import acquisition, typed
+from skyloom.models import families
 from skyloom.release import exporters
 from skyloom.surveys import imaging
 
@@ -21,6 +22,7 @@ def schema() -> dict:
     _services(known)
     _formats(known)
     _stamps(known)
+    _models(known)
     return known
 
 
@@ -49,3 +51,19 @@ def _stamps(known: dict) -> None:
         if len(survey.ivar_sources) > 1:
             keys["ivar_source"]["properties"][survey.name] = {"enum": list(survey.ivar_sources),
                                                               "default": survey.ivar_sources[0]}
+
+
+def _models(known: dict) -> None:
+    """`$defs.{family}`: the options of each model family, by whose names `models` and `sweep` find them."""
+    names = list(families.REGISTRY)
+    known["$defs"] |= {name: typed.schema(families.REGISTRY[name].Options) for name in names}
+    place = {name: {"$ref": f"#/$defs/{name}"} for name in names}
+    models = known["properties"]["models"]
+    models |= {"patternProperties": {families.pattern(name): place[name] for name in names}, "additionalProperties": False}
+    models["description"] = f"{', '.join(names)}; names may go on (tabular_b)"
+    several = [family for family in families.REGISTRY.values() if family.reads == "surveys"]
+    known["properties"]["ablations"]["items"] = {"enum": sorted({name for family in several for name in family.ablations})}
+    points = known["properties"]["sweep"]["items"]
+    points["properties"]["model"] = {"enum": [family.name for family in several]}
+    points["allOf"] = [{"if": {"properties": {"model": {"const": family.name}}},
+                        "then": {"properties": {"options": place[family.name]}}} for family in several]
