@@ -174,7 +174,7 @@ def test_rule_verb_and_module_share_their_name():
 def test_every_rule_has_a_log_an_environment_and_a_fingerprint():
     for rule, text in rules().items():
         assert all(f"\n{' ' * 4}{word}:" in text or f"\n{' ' * 8}{word}:" in text for word in ("log", "conda", "shell")), rule
-        assert "code=fingerprint(" in text or rule == "freeze_plan", rule
+        assert re.search(r"code=(lambda wildcards: )?(fingerprint|model_code)\(", text) or rule == "freeze_plan", rule
 
 
 def test_every_word_of_a_shell_command_is_quoted():
