@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "skyloom"
 MODULES = {".".join(("skyloom", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in SOURCE.rglob("*.py")}
+
+REGISTRIES = ("skyloom.surveys.imaging", "skyloom.surveys.spectro")
 
 
 def imports(path: Path) -> set[str]:
@@ -101,6 +105,44 @@ def test_no_text_depends_on_the_locale():
         encoding="utf-8")) if "encoding" not in call]
 
 
+def test_what_a_survey_is_stays_above_the_rooms_that_work_for_it():
+    """Surveys use archives and cutouts; archives, cutouts and the pure rooms get a survey's facts as arguments."""
+    below = [n for n in users("skyloom.surveys") if inside(n, "archives", "cutouts", "measure", "models", "pz", "sky", "sample")]
+    assert not below
+
+
+def test_modules_of_registries_import_their_archive_inside_functions():
+    """At their top they import plain facts alone: the Snakefile lists them all."""
+    for name, path in MODULES.items():
+        if inside(name, "surveys"):
+            top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+            found = {getattr(node, "module", None) or node.names[0].name for node in top}
+            heavy = [i for i in found if not i.startswith(("skyloom.surveys", "skyloom.registry", "skyloom.errors"))
+                     and i.split(".")[0] not in sys.stdlib_module_names]
+            assert not heavy, f"{name} imports {heavy} at its top"
+
+
+def test_registries_are_listed_without_heavy_libraries():
+    lists = "; ".join(f"from {package} import REGISTRY; list(REGISTRY)" for package in REGISTRIES)
+    shows = "import sys; print(*(m for m in ('numpy', 'torch', 'astropy', 'pandas', 'scipy', 'h5py') if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", f"{lists}; {shows}"], env={"PYTHONPATH": str(ROOT / "src")}, text=True,
+                          capture_output=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_no_name_of_a_survey_decides_outside_its_own_file():
+    """No comparison with a survey's name, no prefix of one; a published network may be defined for surveys, and the sky has its
+    own."""
+    from skyloom.surveys import imaging
+
+    places = {path: path.read_text() for path in (ROOT / "workflow").rglob("*.smk")}
+    places |= {path: path.read_text() for name, path in MODULES.items() if not inside(name, "surveys", "sky", "models")}
+    for path, text in places.items():
+        for survey in imaging.REGISTRY:
+            found = re.findall(rf"""(?:==|!=|in|not in)\s*[\(\[{{]*["']{survey}["']|startswith\(["']{survey}""", text)
+            assert not found, f"{path}: {found}"
+
+
 def test_nothing_imports_upward():
     """verbs sit on top: no other room knows them."""
     assert all(inside(n, "verbs", "__main__") for n in users("skyloom.verbs"))
@@ -142,12 +184,17 @@ def test_conda_environments_hold_the_constraints_versions(name):
 def test_every_profile_caps_every_slot():
     used = set()
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
-        used |= set(re.findall(r"^\s+(\w+_slots|gpu)=", path.read_text(encoding="utf-8"), re.M))
+        used |= set(re.findall(r"^\s+(\w+_slots|gpu)=", path.read_text(), re.M))
+    from skyloom.surveys import imaging
+
+    slots = {f"{survey.service.name}_slots": survey.service.slots for survey in imaging.REGISTRY.values()}
+    used |= set(slots)
     assert "hsc_slots" in used
     for path in (ROOT / "profiles").glob("*/profile.yaml"):
         caps = yaml.safe_load(path.read_text())["resources"]
         assert used <= set(caps), f"{path} lacks {used - set(caps)}"
         assert caps["hsc_slots"] <= 2
+        assert all(caps[name] <= most for name, most in slots.items())
 
 
 def rules() -> dict[str, str]:

@@ -30,8 +30,9 @@ def service(name: str, rpm: float):
     """(client, urls, account, options) of an archive service as SKYLOOM_SERVICES says.
 
     With `archive: embedded` and no url set, a server of the embedded sky runs inside the job for the block.
-    InputError if a live service needs credentials that the environment lacks.
+    InputError if a live service needs credentials that the environment lacks, or an address is asked for that nobody gave.
     """
+    from skyloom import acquisition
     from skyloom.archives.http import Client
 
     everything = json.loads(os.environ.get("SKYLOOM_SERVICES") or "{}")
@@ -39,15 +40,27 @@ def service(name: str, rpm: float):
     if options is None:
         raise InputError(f"SKYLOOM_SERVICES does not describe the service {name}; run the verb through snakemake "
                          "or `python -m skyloom run`")
-    urls = {key: value for key, value in options.items() if key.endswith("url") and value}
+    known = acquisition.known_services().get(name)
+    urls = _Addresses(name, {key: value for key, value in options.items() if key.endswith("url") and value})
     with contextlib.ExitStack() as stack:
-        account = _account(everything["archive"]) if name == "hsc" else None
+        account = _account(everything["archive"]) if known and known.account else None
         if everything["archive"] == "embedded" and not urls:
             urls = stack.enter_context(_embedded(name, everything["embedded"], account))
         client = Client(rpm=rpm, streams=options["streams"], timeout=options["timeout_s"], attempts=options["attempts"],
                         total_s=options["total_s"], contact=options["contact"], auth=account,
                         wait_initial=options["wait_initial_s"])
         yield client, urls, account, options
+
+
+class _Addresses(dict):
+    """The addresses of a service by key; InputError for one that is missing."""
+
+    def __init__(self, name: str, urls: dict):
+        super().__init__(urls)
+        self.name = name
+
+    def __missing__(self, key):
+        raise InputError(f"the config names no address `services.{self.name}.{key}`, and no public one is known; set it")
 
 
 def _account(archive: str) -> tuple[str, str]:
@@ -64,7 +77,10 @@ def _embedded(name: str, options: dict, account):
     from skyloom.sky.servers import world
 
     with world.server(embedded_sky(options), account=account, faults=options["faults"]).running() as running:
-        yield world.urls(running.url)[name]
+        urls = world.urls(running.url)
+        if name not in urls:
+            raise InputError(f"the embedded sky has no service {name}; set the addresses `services.{name}` of a server that has")
+        yield urls[name]
 
 
 def embedded_sky(options: dict):
