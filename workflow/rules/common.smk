@@ -2,14 +2,21 @@
 
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 ROOT = Path(workflow.basedir)
-sys.path.insert(0, str(ROOT / "src"))
+SOURCE = str(ROOT / "src")
+# Beside a checkout's Snakefile lies its package; jobs in an environment of --sdm conda, in a container or on a node find it
+# by PYTHONPATH. Where the package was installed from a wheel there is none to add.
+if os.path.isdir(f"{SOURCE}/skyloom"):
+    sys.path.insert(0, SOURCE)
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if SOURCE not in others and os.pathsep not in SOURCE:
+        os.environ["PYTHONPATH"] = os.pathsep.join([SOURCE, *filter(None, others)])
+
 from skyloom import config as skyloom_config
 from skyloom import acquisition, trainings
 from skyloom.provenance.canonical import canonical, digest
@@ -73,6 +80,12 @@ elif config["archive"] == "local":
     SHARDS = [f"h{config['local']['n_shards']}_{k}" for k in range(config["local"]["n_shards"])]
 else:
     SHARDS = None
+
+
+def option(flag, value):
+    """The words of an optional argument, none without a value; every shell command quotes them with `:q`."""
+    values = [value] if isinstance(value, (str, Path)) else list(value)
+    return [flag, *map(str, values)] if any(values) else []
 
 
 def shards(wildcards=None):

@@ -1,5 +1,9 @@
 """What each rule's numbers depend on: the functions behind `params` and some inputs."""
 
+# Asked of a scheduler only where the config says that there are GPUs; a cluster without any refuses a job that asks.
+# A profile may say so for a run that leaves `train.device` at auto.
+GPU = int(config["train"]["device"] == "cuda")
+
 
 def settings(*blocks, **more):
     """The canonical JSON of the config blocks that a rule's numbers depend on."""
@@ -130,7 +134,7 @@ def peer_table(wildcards):
 def peer_table_argument(wildcards):
     """The same for the command line, with the group of an HDF5 file."""
     found = config["peers"]["tables"].get(wildcards.peer)
-    return f"--table {shlex.quote(found['path'])}" if found else ""
+    return option("--table", found["path"] if found else "")
 
 
 def peer_settings(wildcards):
