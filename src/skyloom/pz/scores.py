@@ -24,6 +24,11 @@ def pit(pz, edges, z) -> np.ndarray:
     return np.clip(below[rows, k] + share * (below[rows, k + 1] - below[rows, k]), 0, 1)
 
 
+def known_pit(pz, edges, z) -> np.ndarray:
+    """`pit`, NaN where a row of p(z) or its z holds one."""
+    return np.where(np.isfinite(pz).all(axis=1) & np.isfinite(z), pit(pz, edges, z), np.nan)
+
+
 def ks(u) -> np.ndarray:
     """Kolmogorov-Smirnov distance of PIT values (..., n) from the uniform distribution."""
     u, n = np.sort(u, axis=-1), np.shape(u)[-1]
@@ -94,13 +99,12 @@ TERMS = {("cde_loss", "histogram"): histogram.cde_terms, ("crps", "z"): crps_ter
 SHAPES = {("pit_ks", "D"): ks, ("pit_cvm", "W2"): cvm, ("pit_ad", f"A2,clip={TAIL}"): ad}
 
 
-def terms(pz, edges, z) -> dict[str | tuple, np.ndarray]:
+def terms(pz, edges, z) -> dict[str | tuple[str, str], np.ndarray]:
     """What every score needs of an object: `pit` and the terms of TERMS, each (n,); NaN in all of them where p(z) or z has one,
     so that they can be worked out a block of objects at a time."""
     pz, z = np.asarray(pz, float), np.asarray(z, float)
-    good = np.isfinite(pz).all(axis=1) & np.isfinite(z)
-    found = {"pit": pit(pz, edges, z)} | {name: function(pz, edges, z) for name, function in TERMS.items()}
-    return {name: np.where(good, values, np.nan) for name, values in found.items()}
+    u = known_pit(pz, edges, z)
+    return {"pit": u} | {name: np.where(np.isfinite(u), function(pz, edges, z), np.nan) for name, function in TERMS.items()}
 
 
 def pz_metrics(pz, edges, z, bootstrap: int = 1000, seed: int = 0) -> list[tuple]:
