@@ -61,3 +61,17 @@ class Ensemble:
             raise InputError(f"predictions of {self.model} lack {(at < 0).sum()} objects of the catalog (the first: "
                              f"{np.asarray(wanted)[at < 0][0]}); rerun predict")
         return at
+
+
+def by_model(predictions: list[Prediction]) -> tuple[dict[str, list[Prediction]], dict[str, str]]:
+    """({name: its seeds}, {model: why it could not be applied}); a calibrated version has a name of its own, one that no
+    calibration passed the gate for is left out."""
+    models, reasons = {}, {}
+    for one in predictions:
+        calibration = one.about.get("calibration")
+        if one.about.get("reason"):
+            reasons.setdefault(one.model, set()).add(one.about["reason"])
+        elif calibration != "":
+            models.setdefault(one.model if calibration is None else f"{one.model}+{calibration}", []).append(one)
+    return ({name: members for name, members in models.items() if name not in reasons},
+            {model: " ".join(sorted(why)) for model, why in sorted(reasons.items())})

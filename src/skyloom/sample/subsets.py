@@ -41,6 +41,15 @@ def select(name: str, expression: str, columns: dict[str, np.ndarray]) -> np.nda
     return np.broadcast_to(found, size)
 
 
+def masks(expressions: dict[str, str], columns: dict[str, np.ndarray], rows: np.ndarray, asked=()) -> dict[str, np.ndarray]:
+    """{name: (m,) bool} of the subsets that hold for at least one of the given rows; InputError for one of `asked` that doesn't."""
+    out = {name: select(name, text, columns)[rows] for name, text in expressions.items()}
+    for name, chosen in out.items():
+        if not chosen.any() and name in asked:
+            raise InputError(f"`evaluation.subsets.{name}` holds for no testing object; loosen it or leave it out")
+    return {name: chosen for name, chosen in out.items() if chosen.any()}
+
+
 def binned(bins: dict[str, list[float]]) -> dict[str, str]:
     """{`expression [low, high)`: condition} of every bin of {expression: edges}, as `select` reads it."""
     return {f"{text} [{low:g}, {high:g})": f"({text}) >= {low} and ({text}) < {high}"
