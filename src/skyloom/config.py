@@ -13,6 +13,7 @@ from skyloom import trainings
 from skyloom.errors import InputError
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
+from skyloom.release import exporters
 from skyloom.schema import schema
 
 
@@ -157,6 +158,7 @@ def _across(config: dict) -> None:
                          f"{stamps['size']}; lower it or raise `stamps.size`")
     if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
         raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
+    exporters.chosen(config["release"]["formats"])
     _models(config)
     local = config["local"]
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):

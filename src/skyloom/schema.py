@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from skyloom.release import exporters
 from skyloom.surveys import imaging, spectro
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,6 +17,7 @@ def schema() -> dict:
     """The JSON schema of config.yaml (draft 2020-12)."""
     known = yaml.load(SCHEMA.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     _services(known)
+    _formats(known)
     return known
 
 
@@ -25,3 +27,8 @@ def _services(known: dict) -> None:
     shared = known["$defs"].get("service")
     for survey in (*imaging.REGISTRY.values(), *spectro.REGISTRY.values()):
         blocks[survey.service.name] = survey.service.schema(shared)
+
+
+def _formats(known: dict) -> None:
+    """The names of the exporters."""
+    known["properties"]["release"]["properties"]["formats"]["items"]["enum"] = list(exporters.REGISTRY)

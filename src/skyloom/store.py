@@ -44,20 +44,26 @@ def write_csv(path, frame) -> None:
         frame.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n")
 
 
-def write_parquet(path, frame, meta: dict | None = None) -> None:
-    """Write a DataFrame as Parquet, atomically, with `meta` as JSON under the schema key `skyloom`."""
+def arrow(frame, meta: dict | None = None):
+    """A DataFrame as an Arrow table with `meta` as JSON under the schema key `skyloom`."""
     import pyarrow
-    import pyarrow.parquet
 
     table = pyarrow.Table.from_pandas(frame, preserve_index=False)
     known = dict(table.schema.metadata or {})
     known[b"skyloom"] = json.dumps(meta or {}, sort_keys=True).encode()
+    return table.replace_schema_metadata(known)
+
+
+def write_parquet(path, frame, meta: dict | None = None) -> None:
+    """Write a DataFrame as Parquet, atomically, with `meta` as in `arrow`."""
+    import pyarrow.parquet
+
     with replacing(path) as temporary:
-        pyarrow.parquet.write_table(table.replace_schema_metadata(known), temporary)
+        pyarrow.parquet.write_table(arrow(frame, meta), temporary)
 
 
 def read_parquet(path, columns=None):
-    """DataFrame of a Parquet file, or of its named columns; InputError if it can't be read."""
+    """DataFrame of a Parquet file, of some columns if named; InputError if it can't be read."""
     import pandas
     import pyarrow
 

@@ -22,6 +22,7 @@ from skyloom import acquisition, trainings
 from skyloom.provenance.canonical import canonical, digest
 from skyloom.errors import InputError
 from skyloom.provenance.fingerprint import fingerprint
+from skyloom.release import exporters
 
 # A recipe given with --configfile is a whole configuration; config.yaml is the one used without.
 if not workflow.configfiles:
@@ -61,6 +62,7 @@ SEEDS = config["train"]["seeds"]
 FINAL = os.path.basename(config["local"]["tables"].get("evaluation", "").split(":")[0])
 FINAL = FINAL if FINAL in config["evaluation"]["final_files"] else ""
 PEERS = [*config["peers"]["models"], *sorted(config["peers"]["tables"])] if LABELLED else []
+FORMATS = exporters.chosen(config["release"]["formats"])
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
 
 # Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.

@@ -44,34 +44,14 @@ def pooled(levels, members: list) -> np.ndarray:
     return out
 
 
-def compress(pz, edges, bound: float = 0.005, most: int = 32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(levels (k,), locs (n, k), error (n,)): the fewest of 8, 16 or `most` quantiles with which the cdf of histograms changes
-    by at most `bound` in all rows, or `most` where that doesn't do; error = the largest change of a row at the inner edges:
-    what lies beyond the last edge is put onto it.
-
-    Levels lie closer towards 0 and 1, where straight lines fit a tail worst. Where a row is empty between two modes, its error
-    may reach half the distance of two levels and a little more, 0.03 with 32.
-    """
-    count, _ = fewest(lambda: [pz], edges, bound, most)
-    return reduced(pz, edges, count)
+def levels(count: int) -> np.ndarray:
+    """(count,) levels that lie closer towards 0 and 1, where straight lines fit a tail worst."""
+    return 0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
 
 
-def fewest(blocks, edges, bound: float = 0.005, most: int = 32) -> tuple[int, np.ndarray]:
-    """(how many quantiles `compress` takes, error (n,)) for histograms (m, bins) that `blocks()` gives one after another."""
-    for count in (8, 16, most):
-        errors = []
-        for pz in blocks():
-            errors.append(reduced(pz, edges, count)[2])
-            if count < most and np.nanmax(errors[-1], initial=0.0) > bound:
-                break
-        else:
-            break
-    return count, np.concatenate(errors)
-
-
-def reduced(pz, edges, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(levels, locs, error) of `count` quantiles."""
+def fitted(pz, edges, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(locs (n, count), error (n,)) of histograms: their quantiles at `levels`, the largest change of a row's cdf at the inner
+    edges; what lies beyond the last edge is put onto it."""
     edges, total = np.asarray(edges, float), np.cumsum(np.asarray(pz, float), axis=1)
-    levels = 0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
-    locs = np.column_stack([histogram.quantile(pz, edges, level) for level in levels])
-    return levels, locs, np.abs(cdf(levels, locs, edges[1:-1]) - total[:, :-1]).max(axis=1)
+    locs = np.column_stack([histogram.quantile(pz, edges, level) for level in levels(count)])
+    return locs, np.abs(cdf(levels(count), locs, edges[1:-1]) - total[:, :-1]).max(axis=1)

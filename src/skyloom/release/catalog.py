@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from skyloom.cutouts.stamps import STATUS
@@ -16,6 +18,11 @@ BITS = {"g_not_ok": 0, "r_not_ok": 1, "i_not_ok": 2, "z_not_ok": 3, "y_not_ok": 
 UNLIKE = 0.01  # conformal p-value at or below which an object is unlike training
 # worst first: what `status_{service}` says when bands differ
 _ORDER = ("failed", "no_coverage", "too_small", "masked", "ok")
+
+
+def flag_names(bits: dict[str, int] = BITS) -> str:
+    """Flag names by bit as JSON, for metadata."""
+    return json.dumps({str(bit): name for name, bit in bits.items()})
 
 
 def combine_predictions(predictions: list[dict]) -> dict[str, dict]:

@@ -21,7 +21,7 @@ from skyloom.dataset import multi
 from skyloom.errors import InputError
 from skyloom.models import artefact, registry
 from skyloom.pz import histogram
-from skyloom.release import catalog, formats
+from skyloom.release import catalog, exporters
 from skyloom.train import estimation, loop
 from skyloom.verbs import common, download_cutouts, download_map, measure_dust, measure_photometry, pack_multi
 
@@ -34,20 +34,17 @@ def arguments(parser) -> None:
     parser.add_argument("--config", nargs="*", default=[], help="config files whose `services` (rates, addresses) apply")
     parser.add_argument("--cache", default="cache/forced_photoz", help="folder of raw replies and dust maps")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", required=True, help=".csv, .fits or .parquet")
+    parser.add_argument("--out", required=True, help="the suffix of an exporter: .csv, .fits, .parquet")
 
 
 def run(args) -> None:
     """Write the catalog's columns for the given positions; a position that no survey of the model saw has NaN and flags."""
-    import pandas
-
     model, card = artefact.load(args.model)
     made = card.get("acquisition")
     if not registry.family(card["model"]) or not made:
         raise InputError(f"{args.model} holds {card['model']}, whose inputs can't be made from a position alone; forced-photoz "
                          "is not supported for it: give a fusion model of a multi-survey run")
-    if Path(args.out).suffix not in (".csv", ".fits", ".parquet"):
-        raise InputError(f"--out {args.out} has no known suffix; end it in .csv, .fits or .parquet")
+    exporter = exporters.by_suffix(args.out)
     members = positions(args)
     _environment(args, made)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,12 +54,7 @@ def run(args) -> None:
     if blind:
         print(f"forced-photoz: {blind} of {len(members)} positions were seen by no survey of the model (flag no_z_phot)",
               file=sys.stderr)
-    if args.out.endswith(".fits"):
-        formats.write_fits(args.out, columns, meta)
-    elif args.out.endswith(".csv"):
-        store.write_csv(args.out, pandas.DataFrame(columns))
-    else:
-        store.write_parquet(args.out, pandas.DataFrame(columns), meta)
+    exporters.export(exporter, args.out, exporters.blocks_of(columns), meta)
 
 
 def positions(args):
@@ -151,5 +143,5 @@ def _columns(model, card, path, device):
     columns = catalog.build(store.columns(path), None, [], [], catalog.combine_predictions([one]), "", edges, split.status)
     meta = common.provenance({"run": card["run"], "release": card["release"]}) | {
         "model": card["model"], "seed": card["seed"], "data_hash": card["data_hash"],
-        "flag_bits": formats.flag_names(catalog.BITS)}
+        "flag_bits": catalog.flag_names()}
     return columns, meta
