@@ -80,6 +80,13 @@ def parquet_meta(path) -> dict:
     return json.loads((pyarrow.parquet.read_schema(path).metadata or {}).get(b"skyloom", b"{}"))
 
 
+def parquet_rows(path) -> int:
+    """Number of rows of a Parquet file."""
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_metadata(path).num_rows
+
+
 def unreadable(path, error) -> InputError:
     """The sentence for a file that is missing, truncated or of another kind."""
     text = " ".join(str(error).split())[:120]

@@ -55,10 +55,11 @@ class Table:
             parts.append({name: part[name] if name in part else np.full(size, np.nan) for name in (*part, *optional)})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def stacked(self) -> np.ndarray:
-        """(n, band) magnitudes, NaN where a band was not detected or observed; of a table without magnitudes (n, 0)."""
-        columns = self.columns(["object_id", *self.magnitudes])
-        return bands.stacked(columns, self.magnitudes) if self.magnitudes else np.zeros((len(columns["object_id"]), 0))
+    def stacked(self, names=None) -> np.ndarray:
+        """(n, band) magnitudes, its own or the named, NaN where a band was not detected or observed; of none (n, 0)."""
+        names = self.magnitudes if names is None else names
+        columns = self.columns(["object_id", *names])
+        return bands.stacked(columns, names) if names else np.zeros((len(columns["object_id"]), 0))
 
     def status(self) -> tuple[np.ndarray | None, list[str]]:
         """(statuses (n, band) of the stamps or None, their bands)."""

@@ -42,7 +42,7 @@ def select(name: str, expression: str, columns: dict[str, np.ndarray]) -> np.nda
 
 
 def masks(expressions: dict[str, str], columns: dict[str, np.ndarray], rows: np.ndarray, asked=()) -> dict[str, np.ndarray]:
-    """{name: (m,) bool} of the subsets that hold for at least one of the given rows; InputError for one of `asked` that doesn't."""
+    """{name: (m,) bool} of the subsets that hold for any of the given rows; InputError for one of `asked` that doesn't."""
     out = {name: select(name, text, columns)[rows] for name, text in expressions.items()}
     for name, chosen in out.items():
         if not chosen.any() and name in asked:

@@ -15,7 +15,8 @@ from skyloom.release import figures, tables
 from skyloom.sample import subsets
 from skyloom.verbs import common
 
-COLUMNS = ("model", "seed", "split", "subset", "z_min", "z_max", "metric", "convention", "value", "lo68", "hi68", "n", "resamples")
+COLUMNS = ("model", "seed", "split", "subset", "z_min", "z_max", "metric", "convention", "value", "lo68", "hi68", "n",
+           "resamples")
 STACKS = ("model", "bin", "z_phot_min", "z_phot_max", "n", "mean_stack", "mean_true", "difference", "lo68", "hi68", "resamples")
 PAIRED = ("of", "model_a", "model_b", "metric", "convention", "difference", "lo68", "hi68", "lo95", "hi95", "n", "seeds",
           "resamples")
