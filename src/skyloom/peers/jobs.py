@@ -53,7 +53,8 @@ def job(settings: dict, names: list[str], seen: np.ndarray, edges: np.ndarray) -
     return {"peer": settings["peer"], "seed": settings["seed"], "edges": edges.tolist(), "bands": names,
             "errors": [f"{name}_error" for name in names], "options": options, "points": settings["points"],
             "reference": next((n for n in names if "i" in n.split("_")), names[len(names) // 2]),
-            "limits": dict(zip(names, faintest.tolist(), strict=True)), "low": max(0.0, float(edges[0])), "high": float(edges[-1])}
+            "limits": dict(zip(names, faintest.tolist(), strict=True)), "low": max(0.0, float(edges[0])),
+            "high": float(edges[-1])}
 
 
 def elsewhere(python: str, told: dict, tables: dict[str, dict], place: str) -> tuple[np.ndarray, dict]:

@@ -75,6 +75,11 @@ def _value(node, columns):
     return columns[node.id] if isinstance(node, ast.Name) else node.value
 
 
+def _value_there(value):
+    """Where something stands: NaN and None are no value, and not unequal to any."""
+    return np.equal(value, value) & np.not_equal(value, None) if np.ndim(value) else value == value
+
+
 _COMPARE = {ast.Lt: np.less, ast.LtE: np.less_equal, ast.Gt: np.greater, ast.GtE: np.greater_equal, ast.Eq: np.equal,
-            ast.NotEq: lambda a, b: np.not_equal(a, b) & (np.equal(a, a) if not isinstance(a, str) else True)}
+            ast.NotEq: lambda a, b: np.not_equal(a, b) & _value_there(a) & _value_there(b)}
 _ARITHMETIC = {ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide}

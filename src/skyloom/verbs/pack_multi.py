@@ -36,8 +36,9 @@ def run(args) -> None:
         table = pack.table_columns(members, chosen, _measured(args.dust, args.photometry))
     except KeyError as error:
         raise InputError(f"an object of {args.splits} is missing from the shards ({error}); rerun from plan_shards") from None
+    method = store.parquet_meta(args.splits).get("split_method", args.settings["method"])
     meta = common.provenance(args.settings) | {"split": args.split, "surveys": ",".join(args.surveys),
-                                               "split_method": args.settings["method"], "magnitude_columns": ""}
+                                               "split_method": method, "magnitude_columns": ""}
     if args.dust:
         meta["dust_maps"] = json.dumps(store.parquet_meta(args.dust[0])["dust_maps"])
     shards = np.array_split(np.array(args.cutouts, object), len(args.surveys))
