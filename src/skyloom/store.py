@@ -187,16 +187,20 @@ def _picked(data, at) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def streaming(path, n: int, meta: dict | None = None, once: dict | None = None):
-    """A function append({name: block}) that fills the columns of a new HDF5 file of n rows block by block, `once` what all rows
-    have together; renamed at the end. SkyloomError if the blocks have other rows than n."""
+def streaming(path, n: int, meta: dict | None = None, shared=()):
+    """A function append({name: block}) that fills the columns of a new HDF5 file of n rows block by block, arrays of `shared`
+    names, which all rows have together, once; renamed at the end. SkyloomError if the blocks have other rows than n."""
     filled = 0
 
     def append(block: dict) -> None:
         nonlocal filled
-        size = len(next(iter(block.values())))
+        size = next(len(values) for name, values in block.items() if name not in shared)
         for name, values in block.items():
             values = np.asarray(values)
+            if name in shared:
+                if name not in handle:
+                    put(handle, name, values)
+                continue
             text = values.dtype.kind in "OUST"
             if name not in handle:
                 kind = h5py.string_dtype() if text else values.dtype
@@ -205,8 +209,6 @@ def streaming(path, n: int, meta: dict | None = None, once: dict | None = None):
         filled += size
 
     with writing(path, meta) as handle:
-        for name, values in (once or {}).items():
-            put(handle, name, values)
         yield append
         if filled != n:
             raise SkyloomError(f"{path} got {filled} rows; expected {n}")

@@ -232,7 +232,7 @@ def stamp_settings(wildcards):
 
 
 def overlap_arcsec():
-    """Side of the square in which stamps of different splits must not overlap."""
+    """Side of the square in which stamps of different splits must not overlap: the largest stamp of all surveys."""
     if config["split"]["overlap_arcsec"] is not None:
         return config["split"]["overlap_arcsec"]
     scales = {
@@ -242,8 +242,10 @@ def overlap_arcsec():
         "hsc": 0.168,
         "local": config["local"]["pixel_scale"],
     }
-    size = config["stamps"]["sizes"].get(SERVICE, config["stamps"]["size"]) if IMAGES else 0
-    return round(size * scales[SERVICE], 6)
+    if not IMAGES:
+        return 0
+    stamps = config["stamps"]
+    return round(max(stamps["sizes"].get(name, stamps["size"]) * scales[name] for name in SURVEYS), 6)
 
 
 def split_settings():

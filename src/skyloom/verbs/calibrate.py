@@ -43,12 +43,12 @@ def run(args) -> None:
     half = {str(level): calibration.half_width(u, level) for level in settings["levels"]}
     meta = common.provenance(settings) | {"model": whole.model, "calibration": chosen, "conformal": json.dumps(half),
                                           "predictions_hash": read.file_hash(args.predictions)}
-    with store.streaming(args.out, len(z), meta, {"edges": edges} if chosen else {}) as append:
+    with store.streaming(args.out, len(z), meta, distribution.SHARED) as append:
         for rows in distribution.blocks(len(z)):
             block = {"object_id": whole.object_id[rows], "split": known["split"][rows]}
             if chosen:
                 pz = final(_histograms(whole, rows, edges), edges, features(chosen, rows))
-                block |= {"z": distribution.mean({"pz": pz, "edges": edges}), "pz": pz.astype(np.float32)}
+                block |= {"z": distribution.mean({"pz": pz, "edges": edges}), "pz": pz.astype(np.float32), "edges": edges}
             append(block if chosen else block | {"z": whole.z[rows]})
     store.write_text(args.verdicts, json.dumps({"model": whole.model, "calibration": chosen, "objects": len(held),
                                                 "fitted_on": len(fitted), "verdicts": verdicts,

@@ -37,8 +37,8 @@ def run(args) -> None:
     except KeyError as error:
         raise InputError(f"an object of {args.splits} is missing from the shards ({error}); rerun from plan_shards") from None
     method = store.parquet_meta(args.splits).get("split_method", args.settings["method"])
-    meta = common.provenance(args.settings) | {"split": args.split, "surveys": ",".join(args.surveys),
-                                               "split_method": method, "magnitude_columns": ""}
+    meta = common.provenance(args.settings) | {"split": args.split, "surveys": ",".join(args.surveys), "split_method": method,
+                                               "magnitude_columns": ",".join(_magnitudes(table, args.surveys))}
     if args.dust:
         meta["dust_maps"] = json.dumps(store.parquet_meta(args.dust[0])["dust_maps"])
     shards = np.array_split(np.array(args.cutouts, object), len(args.surveys))
@@ -48,6 +48,11 @@ def run(args) -> None:
         for name in table.columns:
             store.put(handle, name, table[name].to_numpy())
     store.write_csv(args.csv, table)
+
+
+def _magnitudes(table, surveys) -> list[str]:
+    """The photometry's magnitudes, `{survey}_{band}_mag`: what calibration, support and peers read."""
+    return [name for name in table if name.endswith("_mag") and name.split("_")[0] in surveys]
 
 
 def _measured(*kinds):

@@ -49,11 +49,11 @@ def run(args) -> None:
     elif not reason:
         pz, seconds = jobs.elsewhere(args.python, jobs.job(settings, names, training["magnitudes"], edges),
                                      {"training": training, "testing": testing}, os.path.dirname(os.path.abspath(args.out)))
-    with store.streaming(args.out, len(pz), _meta(settings, reason), {"edges": edges}) as append:
+    with store.streaming(args.out, len(pz), _meta(settings, reason), distribution.SHARED) as append:
         for rows in distribution.blocks(len(pz)):
             some = pz[rows]
             append({"object_id": testing["object_id"][:len(pz)][rows], "split": np.full(len(some), "testing", object),
-                    "z": distribution.mean({"pz": some, "edges": edges}), "pz": np.asarray(some, np.float32)})
+                    "z": distribution.mean({"pz": some, "edges": edges}), "pz": np.asarray(some, np.float32), "edges": edges})
     told = {"objects": len(pz), "training": len(training["z"]), "reason": reason, **seconds}
     store.write_text(args.timing, json.dumps(told))
 
