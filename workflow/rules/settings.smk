@@ -238,7 +238,7 @@ def stamp_settings(wildcards):
 
 
 def overlap_arcsec():
-    """Side of the square in which stamps of different splits must not overlap."""
+    """Side of the square in which stamps of different splits must not overlap: the largest stamp of all surveys."""
     if config["split"]["overlap_arcsec"] is not None:
         return config["split"]["overlap_arcsec"]
     return acquisition.largest_stamp(config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom.release.exporters import ROWS, Exporter
+from skyloom.release.exporters import Exporter
 
 
 def write(path, blocks, meta: dict) -> None:
@@ -53,11 +53,11 @@ def _quant(arrays):
 def read(path):
     """Blocks of a file in the forms of `distribution`."""
     from skyloom import store
+    from skyloom.pz import distribution
 
     with store.reading(path) as handle:
         name, ids = handle["meta/pdf_name"][0].decode(), handle["ancil/object_id"]
-        for first in range(0, max(len(ids), 1), ROWS):
-            some = slice(first, first + ROWS)
+        for some in distribution.blocks(len(ids)):
             rows = {key: values[some] for key, values in handle["data"].items()}
             if name == "hist":
                 edges = handle["meta/bins"][0]
