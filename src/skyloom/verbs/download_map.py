@@ -21,15 +21,16 @@ def arguments(parser) -> None:
 
 def run(args) -> None:
     """Write where the map lies and what it is; InputError if it is missing or has another checksum."""
-    chosen = dustmaps.MAPS[args.map]
+    chosen, live = dustmaps.MAPS[args.map], args.settings["archive"] == "live"
     if args.own:
         paths = dustmaps.place(args.map, None, "", args.folder, args.own)
     else:
         with common.service("dust", 60) as (client, urls, _, _options):
             folder = Path(args.folder) / digest(args.settings["identity"])  # another archive's files are not these
-            paths = dustmaps.place(args.map, client, urls.get("url") or chosen.url, folder)
+            paths = dustmaps.place(args.map, client, urls.get("url") or chosen.url, folder,
+                                   md5=chosen.md5 if live else ())
     # the embedded Galaxy's maps are its own: nobody published their checksums
-    expected = None if args.settings["archive"] == "live" or args.own else [""] * len(paths)
+    expected = None if live or args.own else [""] * len(paths)
     facts = {"map": args.map, "version": chosen.version, "scale": chosen.scale, "source": chosen.source,
              "files": [str(path.resolve()) for path in paths], "sha256": dustmaps.check(args.map, paths, expected)}
     store.write_text(args.out, json.dumps(facts, indent=1) + "\n")
