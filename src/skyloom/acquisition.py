@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import urllib.parse
+
+from skyloom.errors import InputError
 from skyloom.provenance.canonical import digest
+from skyloom.surveys import imaging, spectro
 
 LIVE = {
     "hsc": {
@@ -37,6 +43,7 @@ LIVE = {
     "6df": {"url": "http://www-wfau.roe.ac.uk/6dFGS/6dFGSzDR3.txt.gz"},
     "wigglez": {"url": "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"},
 }
+LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
 HOST = {"galex": "viewer", "unwise": "viewer"}  # surveys whose stamps another service hands out
 
 
@@ -49,9 +56,58 @@ def services(config: dict) -> dict:
     return out | {"archive": config["archive"], "embedded": config["embedded"]}
 
 
-def identity(archive: str, release: str, embedded: dict) -> str:
-    """What raw replies depend on besides the request; `embedded` without its faults."""
-    return f"embedded sky {digest(embedded)}" if archive == "embedded" else f"{archive} {release}"
+def identity(archive: str, release: str, embedded: dict, name: str = "", urls=None) -> str:
+    """What raw replies of the service `name` depend on besides the request; `embedded` without its faults.
+
+    `urls` {key: addresses}, of which those count that are not the service's public ones: what another server answered in a
+    rehearsal is not the archive's. The embedded sky is the same wherever on this machine it is served.
+    """
+    elsewhere = set()
+    for key, value in (urls or {}).items():
+        public = {place(url) for url in LIVE.get(name, {}).get(key, "").split()} if archive == "live" else set()
+        elsewhere |= {place(url) for url in value.split()} - public if key.endswith("url") and value else set()
+    if archive == "embedded":
+        elsewhere = {where for where in elsewhere if not LOOPBACK.fullmatch(urllib.parse.urlsplit(where).hostname or "")}
+    known = f"embedded sky {digest(embedded)}" if archive == "embedded" else f"{archive} {release}"
+    return known + (f" at {' '.join(sorted(elsewhere))}" if elsewhere else "")
+
+
+def place(url: str) -> str:
+    """An address in one spelling: scheme, host, port and path; without login, query and checksum."""
+    parts = urllib.parse.urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        raise InputError(f"the address {url} has no port that is a number; mend it in `services`") from None
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    port = "" if port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f":{port}"
+    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+def jobs(name: str, options: dict) -> int:
+    """Jobs at a time that may talk to a service. They share its `streams` and its `rpm`, of which each takes an equal part."""
+    known = {survey.service.name: survey.service for survey in (*imaging.REGISTRY.values(), *spectro.REGISTRY.values())}
+    slots = known[name].slots if name in known else 2 if name == "hsc" else 1
+    return max(1, min(slots, options["streams"], int(options["rpm"])))
+
+
+def check_account_hosts(urls: dict) -> None:
+    """InputError unless every address may be told the HSC account.
+
+    These are the hosts of its public addresses by https, and whatever SKYLOOM_HSC_HOSTS names: `host` or `host:port` (by
+    https; on this machine by http too), `http://host:port`.
+    """
+    home = {urllib.parse.urlsplit(url).hostname for url in LIVE["hsc"].values()}
+    named = os.environ.get("SKYLOOM_HSC_HOSTS", "").replace(",", " ").lower().split()
+    for url in (url for value in urls.values() for url in value.split()):
+        parts = urllib.parse.urlsplit(place(url))
+        host, spelled = parts.hostname or "", {parts.hostname, parts.netloc}
+        near = parts.scheme == "https" or LOOPBACK.fullmatch(host)
+        known = (parts.scheme == "https" and host in home) or (near and spelled.intersection(named))
+        if not known and f"{parts.scheme}://{parts.netloc}" not in named:
+            raise InputError(f"{parts.scheme}://{parts.netloc} is refused the account of HSC, which belongs to "
+                             f"{', '.join(sorted(home))} by https; mend `services.hsc` or name the host in SKYLOOM_HSC_HOSTS")
 
 
 def stamp_settings(stamps: dict, survey: str, rerun: str, identity: str) -> dict:

@@ -14,29 +14,47 @@ def science_hash():
     science = {
         key: value for key, value in config.items() if key not in ("services", "run_wait_s", "embedded")
     }
-    return digest(science | {"embedded": EMBEDDED})
+    usual = acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
+    found = {name: archive_identity(name) for name, block in config["services"].items()}
+    rehearsed = {name: origin for name, origin in found.items() if origin != usual}
+    return digest(science | {"embedded": EMBEDDED} | ({"answered_by": rehearsed} if rehearsed else {}))
 
 
-def archive_identity():
-    """What the raw replies depend on besides the request."""
-    return acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
+def archive_identity(service):
+    """What the raw replies of a service depend on besides the request: the archive, and hosts that are not its own."""
+    return acquisition.identity(
+        config["archive"], config["query"]["release"], EMBEDDED, service, config["services"].get(service)
+    )
+
+
+def share(service):
+    """One job's share of a service's requests a minute."""
+    block = config["services"][service]
+    return block["rpm"] // acquisition.jobs(service, block)
 
 
 def hsc_rpm(wildcards):
-    """One job's share of the requests a minute: each of the `streams` jobs at a time takes one stream."""
-    return max(1, config["services"]["hsc"]["rpm"] // config["services"]["hsc"]["streams"])
+    return share("hsc")
 
 
 def survey_rpm(wildcards):
-    """Requests a minute of a download job: HSC's jobs share them, every other service works on one shard at a time."""
-    if wildcards.survey in ("hsc", "local"):
-        return hsc_rpm(wildcards)
-    return config["services"][acquisition.HOST.get(wildcards.survey, wildcards.survey)]["rpm"]
+    """Requests a minute of a download job."""
+    service = "hsc" if wildcards.survey == "local" else wildcards.survey
+    return share(acquisition.HOST.get(service, service))
 
 
 def slots(service):
-    """1 for the jobs of a service, 0 for others: the profile caps the sum."""
-    return lambda wildcards: int(acquisition.HOST.get(wildcards.survey, wildcards.survey) == service)
+    """A job's part of the slots that the profile gives to a service, so that no more jobs run than may; 0 for others."""
+
+    def taken(wildcards):
+        survey = getattr(wildcards, "survey", service)
+        if acquisition.HOST.get(survey, survey) != service:
+            return 0
+        caps, name = workflow.global_resources, f"{service}_slots"
+        cap = caps[name] if name in caps else 1
+        return max(1, int(getattr(cap, "value", cap)) // acquisition.jobs(service, config["services"][service]))
+
+    return taken
 
 
 def model_size(model):
@@ -149,10 +167,15 @@ def peer_settings(wildcards):
     )
 
 
-def survey_settings():
+def survey_settings(wildcards):
     """What a spectroscopic survey's rows depend on."""
     return canonical(
-        {"run": RUN, "release": "", "region": config["query"]["region"], "identity": archive_identity()}
+        {
+            "run": RUN,
+            "release": "",
+            "region": config["query"]["region"],
+            "identity": archive_identity(wildcards.survey),
+        }
     )
 
 
@@ -175,7 +198,7 @@ def query_settings(wildcards):
         return canonical(
             {"archive": "local", "run": RUN, "release": "local", "parts": parts, "columns": local["columns"]}
         )
-    return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity()})
+    return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity("hsc")})
 
 
 def query_template(wildcards):
@@ -222,9 +245,8 @@ def stamp_settings(wildcards):
     """What the stamps of a survey depend on besides their members."""
     own = {"pixel_scale": config["local"]["pixel_scale"]} if config["archive"] == "local" else {}
     rerun = config["query"]["rerun"]
-    return settings(
-        **acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, archive_identity()), **own
-    )
+    origin = archive_identity(acquisition.HOST.get(wildcards.survey, wildcards.survey))
+    return settings(**acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, origin), **own)
 
 
 def overlap_arcsec():

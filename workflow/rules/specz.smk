@@ -12,7 +12,7 @@ rule query:
         "../../envs/core.yaml"
     resources:
         mem_mb=2500,
-        hsc_slots=1,
+        hsc_slots=slots("hsc"),
         rpm=hsc_rpm,
     params:
         settings=query_settings,

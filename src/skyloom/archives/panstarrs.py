@@ -12,6 +12,7 @@ from skyloom.errors import ReplyError
 BANDS = ("g", "r", "i", "z", "y")
 SCALE = 0.25  # arcsec per px
 POSITIONS = 5000  # a request; others send 10,000
+SOUTHERN_EDGE = -32.0  # deg: the survey ends at -30, its pointings a field of view farther
 FWHM = {"g": 1.31, "r": 1.19, "i": 1.11, "z": 1.07, "y": 1.02}  # arcsec, Magnier et al. (2020), median of the stacks
 _COLUMNS = ("projcell", "subcell", "ra", "dec", "filter", "mjd", "type", "filename", "shortname")
 UNITS = {"", "counts", "count", "adu", "dn"}

@@ -6,9 +6,9 @@ import numpy as np
 
 from skyloom.archives import panstarrs as ps1
 from skyloom.archives import replies
-from skyloom.cutouts import singles
+from skyloom.cutouts import filelists, singles
 from skyloom.cutouts.stamps import Stamp, blank, calibrated, centred, gaussian_kernel
-from skyloom.errors import ReplyError, ServiceError
+from skyloom.errors import ReplyError
 
 
 class PanStarrs:
@@ -31,27 +31,11 @@ class PanStarrs:
 
     def fetch(self, client, urls: dict, options: dict, cache: replies.Replies, progress) -> dict[str, str]:
         """Ask for what is missing; {key: cause} of what was never answered."""
-        dead = self._fetch_lists(client, urls["filenames_url"], options["attempts"], cache, progress)
+        where = dict(zip(self.lists, zip(self.ra, self.dec, strict=True), strict=True))
+        dead = filelists.fetch(client, urls["filenames_url"], where, lambda positions: ps1.list_form(positions, self.kinds),
+                               options["attempts"], cache, progress)
         asks = sorted(self._asks(urls["fitscut_url"], cache), key=lambda ask: ask.params["red"])  # the server's file cache
         return dead | singles.fetch(client, asks, cache, options["attempts"], options["streams"], progress)
-
-    def _fetch_lists(self, client, url, attempts, cache, progress) -> dict[str, str]:
-        have = cache.have()
-        todo = [k for k, key in enumerate(self.lists) if key not in have]
-        for start in range(0, len(todo), ps1.POSITIONS):
-            part = todo[start:start + ps1.POSITIONS]
-            where = [(self.ra[k], self.dec[k]) for k in part]
-            try:
-                rows = _listed(client, url, where, self.kinds, attempts)
-            except ServiceError as error:
-                return {self.lists[k]: str(error) for k in todo[start:]}
-            for k, found in zip(part, ps1.by_position(rows, where), strict=True):
-                lines = [" ".join(row.values()) for row in found]
-                cache.put(self.lists[k], replies.OK if found else replies.NO_COVERAGE,
-                          "\n".join([" ".join(rows[0]), *lines]).encode() if found else None)
-            cache.commit()
-            progress.step(len(part))
-        return {}
 
     def _files(self, k: int, cache, kind: str) -> dict[str, str]:
         reply = cache.get(self.lists[k])
@@ -85,7 +69,8 @@ class PanStarrs:
                 digests.append("")
                 continue
             found = [cache.get(self._key(k, names[band])) if band in names else None for names in files]
-            made.append(self._stamp(k, band, found, dead.get(self._key(k, files[0][band]), "")))
+            causes = [dead.get(self._key(k, names[band]), "") for names in files if band in names]
+            made.append(self._stamp(k, band, found, next(filter(None, causes), "")))
             digests.append(found[0][2] if found[0] else "")
         return made, [self._kernel(band) for band in self.bands], digests
 
@@ -103,14 +88,3 @@ class PanStarrs:
 
     def _kernel(self, band: str) -> np.ndarray:
         return gaussian_kernel(ps1.FWHM[band] / self.scale, self.settings["psf_size"])
-
-
-def _listed(client, url, where, kinds, attempts) -> list[dict]:
-    """The file list of some positions, asked again while the reply is none; ServiceError in the end."""
-    for attempt in range(attempts):
-        try:
-            return ps1.parse_list(client.fetch("POST", url, **ps1.list_form(where, kinds)).decode("utf-8", "replace"))
-        except ReplyError:
-            if attempt == attempts - 1:
-                raise
-    raise ServiceError("no attempts allowed")

@@ -106,16 +106,20 @@ def _environment(args, made) -> None:
 
 def _dataset(args, card, made, members, folder: Path) -> Path:
     """The packed file of the positions, made by the verbs of the run."""
-    identity = acquisition.identity(made["archive"], made["release"], made["embedded"])
     base = {"run": "forced_photoz", "release": made["release"]}
     services = json.loads(os.environ["SKYLOOM_SERVICES"])
+
+    def identity(name):
+        return acquisition.identity(made["archive"], made["release"], made["embedded"], name, services.get(name))
+
     place = {name: str(folder / f"{name}.parquet") for name in ("members", "splits", "dust", "photometry")}
     store.write_parquet(place["members"], members)
     store.write_parquet(place["splits"], members[["object_id"]].assign(split="target", subset=""))
     cutouts = {survey: str(folder / f"{survey}.h5") for survey in card["surveys"]}
     for survey, out in cutouts.items():
-        rpm = services[acquisition.HOST.get(survey, survey)]["rpm"]
-        asked = acquisition.stamp_settings(made["stamps"], survey, made["rerun"], identity)
+        host = acquisition.HOST.get(survey, survey)
+        rpm = services[host]["rpm"]
+        asked = acquisition.stamp_settings(made["stamps"], survey, made["rerun"], identity(host))
         cache = Path(args.cache) / survey / "positions.sqlite"
         _call(download_cutouts, {**base, **asked, "max_failed_fraction": 1.0}, place["members"], "--survey", survey,
               "--cache", str(cache), "--rpm", str(rpm), "--out", out)
@@ -123,7 +127,7 @@ def _dataset(args, card, made, members, folder: Path) -> Path:
     for name in [column.removeprefix("ebv_") for column in card["ebv"]]:
         maps.append(str(folder / f"{name}.json"))
         own = ["--own", made["dust"]["files"][name]] if made["dust"]["files"][name] else []
-        _call(download_map, {**base, "archive": made["archive"], "identity": identity}, "--map", name, *own,
+        _call(download_map, {**base, "archive": made["archive"], "identity": identity("dust")}, "--map", name, *own,
               "--folder", str(Path(args.cache) / "dust"), "--out", maps[-1])
     if maps:
         _call(measure_dust, base, place["members"], "--maps", *maps, "--out", place["dust"])
