@@ -37,16 +37,16 @@ def fetch(client: Client, asks: list[Ask], cache: replies.Replies, attempts: int
     queue = collections.deque(ask for ask in asks if ask.key not in have)
     known = next((ask for ask in asks if have.get(ask.key) == replies.OK), None)
     work = _Work(client, cache, attempts, known)
-    dead, running, turn = "", {}, 0
+    dead, running = "", {}
     with ThreadPoolExecutor(streams) as pool:
         while (queue and not dead) or running:
             while queue and not dead and len(running) < 2 * streams:
-                turn += 1  # from both ends while nothing is known to work: neighbours may share a file that is gone
-                ask = queue.popleft() if work.known or turn % 2 else queue.pop()
-                running[pool.submit(client.fetch, "GET", ask.url, params=ask.params)] = ask
+                work.sent += 1  # from both ends while nothing is known to work: neighbours may share a file that is gone
+                ask = queue.popleft() if work.known or work.sent % 2 else queue.pop()
+                running[pool.submit(client.fetch, "GET", ask.url, params=ask.params)] = ask, work.sent
             for done in wait(running, return_when=FIRST_COMPLETED).done:
-                ask = running.pop(done)
-                if work.keep(ask, done):
+                ask, number = running.pop(done)
+                if work.keep(ask, number, done):
                     queue.append(ask)
                 elif progress and ask.key not in work.causes:
                     progress.step()
@@ -60,8 +60,9 @@ def fetch(client: Client, asks: list[Ask], cache: replies.Replies, attempts: int
 class _Work:
     """What came of the requests so far, and what that says about the service.
 
-    `causes` {key: cause} of those without a reply to store; `verdicts` {key: good replies until then} of the 4xx and 500
-    among them; `barren` tries in a row without a good reply; `known` a request that was answered well.
+    `causes` {key: cause} of those without a reply to store; `verdicts` {key: requests sent until then} of the 4xx and 500
+    among them; `proof` number of the last request that was answered well; `barren` tries in a row without a good reply;
+    `known` a request that was answered well.
     """
 
     def __init__(self, client: Client, cache: replies.Replies, attempts: int, known: Ask | None):
@@ -69,9 +70,9 @@ class _Work:
         self.causes: dict[str, str] = {}
         self.verdicts: dict[str, int] = {}
         self.tries: collections.Counter = collections.Counter()
-        self.barren, self.good = 0, 0
+        self.barren, self.sent, self.proof = 0, 0, 0
 
-    def keep(self, ask: Ask, done) -> bool:
+    def keep(self, ask: Ask, number: int, done) -> bool:
         """Take note of a finished request; True if it has to be asked again."""
         body = b""
         try:
@@ -85,11 +86,11 @@ class _Work:
                 raise InputError(f"the service refused the request ({error}); check the account or the User-Agent") from None
             self.causes[ask.key] = f"http_{status}: {error}" if isinstance(error, Refused) else str(error)
             if 400 <= status <= 500 and status not in (408, 429):
-                self.verdicts[ask.key] = self.good
+                self.verdicts[ask.key] = self.sent
             self.barren += self.attempts
             return False
         self.cache.put(ask.key, replies.OK, body)
-        self.known, self.good, self.barren = ask, self.good + 1, 0
+        self.known, self.proof, self.barren = ask, max(self.proof, number), 0
         return False
 
     def _bad(self, ask: Ask, body: bytes, error: ReplyError) -> bool:
@@ -118,13 +119,14 @@ class _Work:
             self.known.check(self.client.fetch("GET", self.known.url, params=self.known.params))
         except ServiceError:
             return False
-        self.good, self.barren = self.good + 1, 0
+        self.sent += 1
+        self.proof, self.barren = self.sent, 0
         return True
 
     def judge(self, dead: bool) -> None:
-        """Store the verdicts that a good reply came after."""
-        if not dead and any(seen == self.good for seen in self.verdicts.values()):
+        """Store the verdicts after which a request was sent that was answered well."""
+        if not dead and any(sent >= self.proof for sent in self.verdicts.values()):
             self._works()
-        for key, seen in self.verdicts.items():
-            if seen < self.good:
+        for key, sent in self.verdicts.items():
+            if sent < self.proof:
                 self.cache.put(key, replies.BAD, None, self.causes.pop(key))
