@@ -25,13 +25,13 @@ rule build_catalog:
         settings=settings("release", config_hash=science_hash(), grid=config["evaluation"]["grid"]),
         code=fingerprint("build-catalog"),
         service=SERVICE,
-        support=lambda wildcards, input: f"--support {input.support}" if input.support else "",
+        support=lambda wildcards, input: option("--support", input.support),
         pz=lambda wildcards, output: os.path.dirname(output.parquet),
     shell:
         "python -m skyloom build-catalog --settings {params.settings:q} --data {input.data:q} "
         "--predictions {input.predictions:q} --calibrated {input.calibrated:q} --raw {input.raw:q} --rejected {input.rejected:q} "
-        "--selected {input.selected:q} --lost {input.lost:q} {params.support} --service {params.service} --parquet {output.parquet:q} "
-        "--fits {output.fits:q} --pz {params.pz:q} --ledger {output.ledger:q} --all-lost {output.lost:q} 2> {log}"
+        "--selected {input.selected:q} --lost {input.lost:q} {params.support:q} --service {params.service:q} --parquet {output.parquet:q} "
+        "--fits {output.fits:q} --pz {params.pz:q} --ledger {output.ledger:q} --all-lost {output.lost:q} 2> {log:q}"
 
 
 rule evaluate:
@@ -70,9 +70,9 @@ rule evaluate:
             table=FINAL,
             **({"config_hash": science_hash()} if FINAL else {}),
         ),
-        final="--final docs/final_runs.csv" if FINAL else "",
+        final=option("--final", "docs/final_runs.csv" if FINAL else ""),
         code=fingerprint("evaluate"),
         folder=lambda wildcards, output: os.path.dirname(output.metrics),
     shell:
         "python -m skyloom evaluate --settings {params.settings:q} --catalog {input.catalog:q} --data {input.data:q} "
-        "--predictions {input.predictions:q} {input.peers:q} --calibrated {input.calibrated:q} {params.final} --folder {params.folder:q} 2> {log}"
+        "--predictions {input.predictions:q} {input.peers:q} --calibrated {input.calibrated:q} {params.final:q} --folder {params.folder:q} 2> {log:q}"

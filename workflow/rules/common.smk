@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -73,6 +72,12 @@ elif config["archive"] == "local":
     SHARDS = [f"h{config['local']['n_shards']}_{k}" for k in range(config["local"]["n_shards"])]
 else:
     SHARDS = None
+
+
+def option(flag, value):
+    """The words of an optional argument, none without a value; every shell command quotes them with `:q`."""
+    values = [value] if isinstance(value, (str, Path)) else list(value)
+    return [flag, *map(str, values)] if any(values) else []
 
 
 def shards(wildcards=None):

@@ -22,10 +22,9 @@ rule download_cutouts:
         settings=stamp_settings,
         code=fingerprint("download-cutouts"),
         source=lambda wildcards, input: (
-            f"--manifest {input.manifest}"
-            if input.manifest
-            else f"--cache {CACHE}/{wildcards.survey}/{wildcards.shard}.sqlite"
+            option("--manifest", input.manifest)
+            or option("--cache", f"{CACHE}/{wildcards.survey}/{wildcards.shard}.sqlite")
         ),
     shell:
         "python -m skyloom download-cutouts {input.members:q} --settings {params.settings:q} "
-        "--survey {wildcards.survey} {params.source} --rpm {resources.rpm} --out {output.cutouts:q} 2> {log}"
+        "--survey {wildcards.survey:q} {params.source:q} --rpm {resources.rpm:q} --out {output.cutouts:q} 2> {log:q}"

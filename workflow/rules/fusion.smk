@@ -25,7 +25,7 @@ if FUSIONS:
             folder=lambda wildcards, input: os.path.dirname(input.card),
         shell:
             "python -m skyloom attribute --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
-            "--out {output.table:q} 2> {log}"
+            "--out {output.table:q} 2> {log:q}"
 
     rule summarize_attribution:
         """Mean Shapley values and MM-SHAP in bins of redshift, with their figure."""
@@ -47,7 +47,7 @@ if FUSIONS:
             code=fingerprint("summarize-attribution"),
         shell:
             "python -m skyloom summarize-attribution {input.tables:q} --settings {params.settings:q} "
-            "--out {output.table:q} --figure {output.figure:q} 2> {log}"
+            "--out {output.table:q} --figure {output.figure:q} 2> {log:q}"
 
     rule degrade:
         """Metrics of a model trained with `survey_dropout` when surveys are hidden from it."""
@@ -75,7 +75,7 @@ if FUSIONS:
             folder=lambda wildcards, input: os.path.dirname(input.card),
         shell:
             "python -m skyloom degrade --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
-            "--out {output.table:q} 2> {log}"
+            "--out {output.table:q} 2> {log:q}"
 
     rule rank_sweep:
         """The points of the grids of options, best first on validation."""
@@ -97,4 +97,4 @@ if FUSIONS:
             code=fingerprint("rank-sweep"),
         shell:
             "python -m skyloom rank-sweep --settings {params.settings:q} --predictions {input.predictions:q} "
-            "--data {input.data:q} --out {output.table:q} 2> {log}"
+            "--data {input.data:q} --out {output.table:q} 2> {log:q}"

@@ -18,7 +18,7 @@ rule measure:
         code=fingerprint("measure"),
     shell:
         "python -m skyloom measure {input.cutouts:q} --settings {params.settings:q} --kernel {input.kernel:q} "
-        "--out {output.morphology:q} 2> {log}"
+        "--out {output.morphology:q} 2> {log:q}"
 
 
 rule measure_photometry:
@@ -38,4 +38,4 @@ rule measure_photometry:
         code=fingerprint("measure-photometry"),
     shell:
         "python -m skyloom measure-photometry {input.cutouts:q} --settings {params.settings:q} "
-        "--out {output.photometry:q} 2> {log}"
+        "--out {output.photometry:q} 2> {log:q}"

@@ -130,7 +130,7 @@ def peer_table(wildcards):
 def peer_table_argument(wildcards):
     """The same for the command line, with the group of an HDF5 file."""
     found = config["peers"]["tables"].get(wildcards.peer)
-    return f"--table {shlex.quote(found['path'])}" if found else ""
+    return option("--table", found["path"] if found else "")
 
 
 def peer_settings(wildcards):

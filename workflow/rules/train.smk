@@ -16,7 +16,7 @@ rule tune:
         settings=tune_settings,
         code=fingerprint("tune"),
     shell:
-        "python -m skyloom tune --settings {params.settings:q} --training {input.training:q} --out {output.tuned:q} 2> {log}"
+        "python -m skyloom tune --settings {params.settings:q} --training {input.training:q} --out {output.tuned:q} 2> {log:q}"
 
 
 rule train:
@@ -45,12 +45,12 @@ rule train:
         settings=model_settings,
         code=fingerprint("train"),
         state=f"{CACHE}/train",
-        tuned=lambda wildcards, input: f"--tuned {input.tuned}" if input.tuned else "",
-        weights_of=lambda wildcards, input: f"--weights-of {input.weights_of}" if input.weights_of else "",
+        tuned=lambda wildcards, input: option("--tuned", input.tuned),
+        weights_of=lambda wildcards, input: option("--weights-of", input.weights_of),
     shell:
         "python -m skyloom train --settings {params.settings:q} --training {input.training:q} "
-        "--validation {input.validation:q} {params.tuned} {params.weights_of} --state {params.state:q} --code {params.code} "
-        "--weights {output.weights:q} --card {output.card:q} --history {output.history:q} 2> {log}"
+        "--validation {input.validation:q} {params.tuned:q} {params.weights_of:q} --state {params.state:q} --code {params.code:q} "
+        "--weights {output.weights:q} --card {output.card:q} --history {output.history:q} 2> {log:q}"
 
 
 rule predict:
@@ -75,4 +75,4 @@ rule predict:
         folder=lambda wildcards, input: os.path.dirname(input.card),
     shell:
         "python -m skyloom predict --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
-        "--out {output.predictions:q} 2> {log}"
+        "--out {output.predictions:q} 2> {log:q}"
