@@ -6,6 +6,7 @@ A killed download asks only for what is missing; a changed parser reads them aga
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from pathlib import Path
 
@@ -70,5 +71,7 @@ class Replies:
 
 def file_digest(path) -> str:
     """sha256 of a file's bytes, empty for a missing file."""
-    path = Path(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    if not os.path.isfile(path):
+        return ""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
