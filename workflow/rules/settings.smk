@@ -252,6 +252,30 @@ def stamp_settings(wildcards):
     return settings(**acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, origin), **own)
 
 
+IMAGE_FILES = {}
+
+
+def image_files(wildcards):
+    """Every file of the user's own that a shard's stamps are made of: images, planes of noise, masks, kernels."""
+    if config["archive"] != "local" or not IMAGES:
+        return []
+    from skyloom.archives import manifest
+
+    if not IMAGE_FILES:
+        IMAGE_FILES.update(manifest.files(manifest.entries(config["local"]["images"]), shards()))
+    return [path for path in IMAGE_FILES[wildcards.shard] if os.path.exists(path)]
+
+
+def image_content(wildcards):
+    """What these files hold: an image that gets its old time back after an edit reruns its stamps, too."""
+    found = image_files(wildcards)
+    if not found:
+        return ""
+    from skyloom.archives import manifest
+
+    return manifest.content(found)
+
+
 def overlap_arcsec():
     """Side of the square in which stamps of different splits must not overlap: the largest stamp of all surveys."""
     if config["split"]["overlap_arcsec"] is not None:
