@@ -12,6 +12,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 from skyloom import config as skyloom_config
 from skyloom import acquisition, trainings
+from skyloom.archives.paths import split_path
 from skyloom.provenance.canonical import canonical, digest
 from skyloom.errors import InputError
 from skyloom.provenance.fingerprint import fingerprint
@@ -51,7 +52,7 @@ MODEL_SURVEYS = {model: trainings.surveys_of(model, config["models"][model]) for
 SWEEP = trainings.sweep(config["models"], config["sweep"])
 SEEDS = config["train"]["seeds"]
 # The name of the evaluation table where it is one that is set aside for the end.
-FINAL = os.path.basename(config["local"]["tables"].get("evaluation", "").split(":")[0])
+FINAL = os.path.basename(split_path(config["local"]["tables"].get("evaluation", ""))[0])
 FINAL = FINAL if FINAL in config["evaluation"]["final_files"] else ""
 PEERS = [*config["peers"]["models"], *sorted(config["peers"]["tables"])] if LABELLED else []
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}

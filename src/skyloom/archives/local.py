@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from skyloom import flux
-from skyloom.archives.tables import text_id
+from skyloom.archives import ids
 from skyloom.errors import InputError, ReplyError
 
 REQUIRED = ("object_id", "band", "path")
@@ -48,10 +48,10 @@ def read_manifest(path):
     for name in OPTIONAL:
         if name not in table:
             table[name] = np.nan
-    if not table["object_id"].str.fullmatch(r"-?\d{1,18}").all():
-        table["source_id"] = table["object_id"]
-        table["object_id"] = [text_id(v) for v in table["source_id"]]
-    table["object_id"] = table["object_id"].astype(np.int64)
+    missing = table["object_id"].isna()
+    table["object_id"], source = ids.canonical(table["object_id"].astype(object).where(~missing, None), f"object_id of {path}")
+    if source is not None:
+        table["source_id"] = source
     twice = table.duplicated(["object_id", "band"])
     if twice.any():
         row = table[twice].iloc[0]

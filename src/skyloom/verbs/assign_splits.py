@@ -6,6 +6,7 @@ import numpy as np
 
 from skyloom import store
 from skyloom.cutouts import stamps
+from skyloom.errors import InputError
 from skyloom.provenance.ledger import LOST_COLUMNS
 from skyloom.sample import splits
 from skyloom.verbs import common
@@ -20,14 +21,19 @@ def arguments(parser) -> None:
 
 
 def run(args) -> None:
-    """Write the split of every object kept, the objects lost with their reason, and the leak report."""
+    """Write the split of every object kept, the objects lost with their reason, and the leak report.
+
+    InputError where a sample or a split is left without objects.
+    """
     import pandas
 
     frame = pandas.concat([store.read_parquet(path) for path in args.members], ignore_index=True)
+    samples = sorted(set(frame["sample"]))
     usable, detail = _usable(args.cutouts, frame) if args.cutouts else (np.ones(len(frame), bool), None)
     lost = [_lost(frame[~usable], "cutouts", "no_usable_band", None if detail is None else detail[~usable])]
     frame = frame[usable].reset_index(drop=True)
     frame, overlap, leaks = _split(frame, args.settings)
+    _refuse_empty(frame, samples, args.settings)
     lost.append(_lost(overlap, "assign_splits", "split_overlap", None))
     columns = ["sample", "object_id", "row", "split", "subset"] + [c for c in ("ra", "dec") if c in frame]
     meta = common.provenance(args.settings)
@@ -49,6 +55,19 @@ def _usable(paths, frame):
     return good, np.array(["; ".join(cause) for cause in causes], object)
 
 
+def _refuse_empty(frame, samples, settings) -> None:
+    """InputError for a sample that is gone, and for a split that should have objects."""
+    gone = [sample for sample in samples if not (frame["sample"] == sample).any()]
+    if gone:
+        raise InputError(f"assign-splits left no object of {gone[0]}: none has a usable cutout or stands apart from the others; "
+                         "look at the causes in cutouts/, and mend the images or `split.overlap_arcsec`")
+    shares = [*settings["fractions"][:2], max(settings["fractions"][2], settings.get("evaluation", False))]
+    for name, share in zip(splits.NAMES, shares, strict=True):
+        if share and "specz" in samples and not (frame["split"] == name).any():
+            raise InputError(f"assign-splits left no object for {name} of {int((frame['sample'] == 'specz').sum())} with "
+                             "redshifts; give more objects, or change `split`")
+
+
 def _lost(frame, step, reason, detail):
     import pandas
 
@@ -65,7 +84,8 @@ def _split(frame, settings):
     free = labelled & (given != "evaluation")
     split[labelled & (given == "evaluation")] = "testing"
     fractions = settings["fractions"]
-    if (given == "evaluation").any():  # the testing objects are given: the others share the rest in the same proportion
+    if settings.get("evaluation") or (given == "evaluation").any():
+        # the testing objects are given: the others share the rest in the same proportion
         known = sum(fractions[:2])
         fractions = [fractions[0] / known, fractions[1] / known, 0.0]
     part = frame[free]

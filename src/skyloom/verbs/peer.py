@@ -16,7 +16,7 @@ from skyloom.dataset import read
 from skyloom.errors import InputError
 from skyloom.peers import rail_job
 from skyloom.pz import distribution
-from skyloom.sample import bands
+from skyloom.sample import bands, cuts
 from skyloom.verbs import common
 
 
@@ -62,11 +62,17 @@ def run(args) -> None:
 def _given(args) -> None:
     """The redshifts of a table for the testing objects, NaN for those that it lacks."""
     settings = args.settings
-    columns = store.columns(args.testing, ["object_id", "specz_redshift"])
-    ids = columns["object_id"][np.isfinite(columns["specz_redshift"])]
-    found = tables.estimates(args.table, settings["options"]["id"], settings["options"]["z"])
-    known = dict(zip(found["object_id"].tolist(), found["z"].tolist(), strict=True))
-    z = np.array([known.get(int(i), np.nan) for i in ids])
+    asked = store.arrays(args.testing, ["object_id", "specz_redshift", "ra", "dec"])
+    asked = {name: values[np.isfinite(asked["specz_redshift"])] for name, values in asked.items()}
+    ids, found = asked["object_id"], tables.estimates(args.table, settings["options"])
+    if "object_id" in found:
+        known = dict(zip(found["object_id"].tolist(), found["z"].tolist(), strict=True))
+        z = np.array([known.get(int(i), np.nan) for i in ids])
+    elif "ra" not in asked:
+        raise InputError(f"{args.table} is matched by position, but the objects have none; name `local.columns.ra` and `dec`")
+    else:
+        place = cuts.nearest(asked["ra"], asked["dec"], found["ra"], found["dec"])
+        z = np.where(place < 0, np.nan, found["z"][place]) if len(found["z"]) else np.full(len(ids), np.nan)
     reason = "" if np.isfinite(z).any() else f"{Path(args.table).name} holds none of the testing objects"
     rows = np.arange(0 if reason else len(z))
     meta = common.provenance(settings) | {"model": settings["peer"], "seed": settings["seed"], "reason": reason}
