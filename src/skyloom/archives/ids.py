@@ -40,7 +40,7 @@ def canonical(values, where: str) -> tuple[np.ndarray, np.ndarray | None]:
     `where` names the column in a sentence. InputError for an id that is missing, or a number that lost digits.
     """
     if np.ma.is_masked(values):
-        values = values.astype(object).filled(None)
+        values = np.where(np.ma.getmaskarray(values), None, values.data.astype(object))
     values = np.asarray(values)
     if values.dtype.kind == "i":
         return values.astype(np.int64), None

@@ -148,7 +148,7 @@ def _strings(column):
         return column
     column = _plain(column)
     if isinstance(column, np.ma.MaskedArray):
-        column = column.astype(object).filled(None)
+        column = np.where(np.ma.getmaskarray(column), None, column.data.astype(object))
     text = [None if v is None or v != v else ids.decoded(v) if isinstance(v, bytes) else str(v) for v in column.tolist()]
     return compute.utf8_trim_whitespace(pyarrow.chunked_array([pyarrow.array(text, pyarrow.string())]))
 

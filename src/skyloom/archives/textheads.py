@@ -81,7 +81,7 @@ def layout(path: str, comments: list[str], body: list[Line], given) -> Layout:
     texts = [line.text for line in body]
     separator = _separator(texts[1:] or texts)
     rows = [split(path, line, separator) for line in body]
-    heads = _header_lines(rows)
+    heads = _header_lines(rows, bool(given))
     if len(rows) <= heads:
         names = list(given) if given else _only_names(path, comments, texts, separator)
         return Layout(separator, names, heads)
@@ -167,8 +167,8 @@ def _row_names(texts, separator, width) -> list[str] | None:
     return ["", *names] if names and len(_QUOTED.findall(texts[0])) == len(names) else None
 
 
-def _header_lines(rows) -> int:
-    """How many of the first lines are names and units: 0, 1 or 2."""
+def _header_lines(rows, named: bool) -> int:
+    """How many of the first lines are names and units: 0, 1 or 2. A doubtful one is a row where the names are known."""
     if not rows:
         return 0
     numeric = [[_is_number(cell) for cell in row] for row in rows]
@@ -178,7 +178,7 @@ def _header_lines(rows) -> int:
         return int(head) + int(head and len(rows) > 1 and _is_units(rows[1]))
     below = [k for k, number in enumerate(numeric[first]) if number]
     words = sum(k < len(rows[0]) and _is_word(rows[0][k]) for k in below)
-    if any(numeric[0]) and 2 * words <= len(below):
+    if any(numeric[0]) and 2 * words < len(below) + named:
         return 0
     return 2 if first == 2 and _is_units(rows[1]) else 1
 
