@@ -1,6 +1,7 @@
 """The registry of model families: names, typed options, cards, fingerprints, a family of another package."""
 
 import dataclasses
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -251,3 +252,11 @@ def test_every_family_can_be_described():
     assert found["mantis_late"]["encoder"] == "atto" and all(one["head_parameters"] > 0 for one in found.values())
     with pytest.raises(InputError, match="`encoder` is 'huge'; it must be one of 'atto'"):
         artefact.describe("mantis_late", {"encoder": "huge"})
+
+
+def test_the_docs_tables_are_those_of_the_families():
+    spec = importlib.util.spec_from_file_location("make_tables", ROOT / "docs" / "make_tables.py")
+    make_tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_tables)
+    page = (ROOT / "docs" / "models.md").read_text()
+    assert make_tables.models(page) == page, "run python docs/make_tables.py"
