@@ -6,16 +6,17 @@ import copy
 import difflib
 import os
 import re
-from pathlib import Path
 
 import yaml
 
-from skyloom import trainings, typed
+from skyloom import acquisition, textfiles, trainings, typed
 from skyloom.errors import InputError
 from skyloom.models import families
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
+from skyloom.release import exporters, flags
 from skyloom.schema import schema
+from skyloom.surveys import imaging
 
 
 def load(paths) -> dict:
@@ -26,9 +27,7 @@ def load(paths) -> dict:
     merged: dict = {}
     for path in paths:
         try:
-            part = yaml.safe_load(Path(path).read_text())
-        except FileNotFoundError:
-            raise InputError(f"config file {path} does not exist; give an existing file") from None
+            part = yaml.safe_load(textfiles.read(path))
         except yaml.YAMLError as error:
             raise InputError(f"config file {path} is not valid YAML ({_first_line(error)}); mend it") from None
         if not isinstance(part, dict):
@@ -58,6 +57,7 @@ def complete(config: dict) -> dict:
     config = _with_defaults(config, known, known)
     _validate(config, known)
     _expand(config)
+    _no_wildcards(config)
     _sweeps(config, known)
     config["models"] = trainings.ablated(config["models"], config["ablations"])
     _across(config)
@@ -157,10 +157,10 @@ def _sentence(error) -> str:
 def _expand(config: dict) -> None:
     """Replace $VARIABLES in the paths of local files; InputError for one that is not set."""
     def expanded(value: str, place: str) -> str:
-        text = os.path.expandvars(value)
-        if "$" in text:
+        found = os.path.expandvars(value)
+        if "$" in found:
             raise InputError(f"`{place}` is {value!r}, but that environment variable is not set; set it")
-        return text
+        return found
 
     local = config["local"]
     local["images"] = expanded(local["images"], "local.images")
@@ -168,6 +168,18 @@ def _expand(config: dict) -> None:
     for name, table in config["peers"]["tables"].items():
         table["path"] = expanded(table["path"], f"peers.tables.{name}.path")
     config["targets"]["table"] = expanded(config["targets"]["table"], "targets.table")
+
+
+def _no_wildcards(value, place: str = "") -> None:
+    """InputError for a text with {braces}: Snakemake would put its own words there."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _no_wildcards(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            _no_wildcards(inner, place)
+    elif isinstance(value, str) and re.search(r"\{\s*\w+\s*(,[^{}]*)?\}", value):
+        raise InputError(f"`{place}` is {value!r}; a name in braces is a wildcard to Snakemake: rename it without")
 
 
 def _across(config: dict) -> None:
@@ -185,6 +197,8 @@ def _across(config: dict) -> None:
                          f"{stamps['size']}; lower it or raise `stamps.size`")
     if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
         raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
+    exporters.chosen(config["release"]["formats"])
+    flags.flag_bits(stamps["surveys"])
     _models(config)
     local = config["local"]
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
@@ -219,13 +233,13 @@ def _sweeps(config: dict, known: dict) -> None:
 
 def _models(config: dict) -> None:
     """Networks of several surveys need a multi-survey run with their surveys, the others a run of one survey."""
-    surveys, local = config["stamps"]["surveys"], config["archive"] == "local"
-    several = not local and surveys != ["hsc"]
+    surveys, local, several = config["stamps"]["surveys"], config["archive"] == "local", acquisition.several(config)
     for name, given in {**config["models"], **trainings.sweep(config["models"], config["sweep"])}.items():
         family = families.of(name)
         options, fusion = family.options(given), family.reads == "surveys"
         if fusion != several:
-            needs = "several imaging surveys in `stamps.surveys`" if fusion else "`stamps.surveys: [hsc]` or local data"
+            alone = " or ".join(survey.name for survey in imaging.REGISTRY.values() if survey.layout == "galaxiesml")
+            needs = "several imaging surveys in `stamps.surveys`" if fusion else f"`stamps.surveys: [{alone}]` or local data"
             raise InputError(f"`models.{name}` needs {needs}; change one of them")
         missing = [s for s in family.surveys(options) if s not in surveys] if fusion else []
         if missing:

@@ -18,14 +18,15 @@ if FUSIONS:
         threads: config["train"]["threads"]
         resources:
             mem_mb=4000,
-            gpu=1,
+            training_slots=1,
+            gpu=GPU,
         params:
             settings=settings(objects=config["attribution"]["objects"], device=config["train"]["device"]),
-            code=model_code("attribute"),
+            code=model_code("attribute", *SURVEY_MODULES),
             folder=lambda wildcards, input: os.path.dirname(input.card),
         shell:
             "python -m skyloom attribute --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
-            "--out {output.table:q} 2> {log}"
+            "--out {output.table:q} 2> {log:q}"
 
     rule summarize_attribution:
         """Mean Shapley values and MM-SHAP in bins of redshift, with their figure."""
@@ -47,7 +48,7 @@ if FUSIONS:
             code=fingerprint("summarize-attribution"),
         shell:
             "python -m skyloom summarize-attribution {input.tables:q} --settings {params.settings:q} "
-            "--out {output.table:q} --figure {output.figure:q} 2> {log}"
+            "--out {output.table:q} --figure {output.figure:q} 2> {log:q}"
 
     rule degrade:
         """Metrics of a model trained with `survey_dropout` when surveys are hidden from it."""
@@ -64,7 +65,8 @@ if FUSIONS:
         threads: config["train"]["threads"]
         resources:
             mem_mb=3000,
-            gpu=1,
+            training_slots=1,
+            gpu=GPU,
         params:
             settings=settings(
                 bootstrap=config["evaluation"]["bootstrap"],
@@ -76,7 +78,7 @@ if FUSIONS:
             folder=lambda wildcards, input: os.path.dirname(input.card),
         shell:
             "python -m skyloom degrade --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
-            "--out {output.table:q} 2> {log}"
+            "--out {output.table:q} 2> {log:q}"
 
     rule rank_sweep:
         """The points of the grids of options, best first on validation."""
@@ -98,4 +100,4 @@ if FUSIONS:
             code=fingerprint("rank-sweep"),
         shell:
             "python -m skyloom rank-sweep --settings {params.settings:q} --predictions {input.predictions:q} "
-            "--data {input.data:q} --out {output.table:q} 2> {log}"
+            "--data {input.data:q} --out {output.table:q} 2> {log:q}"

@@ -1,5 +1,9 @@
 """What each rule's numbers depend on: the functions behind `params` and some inputs."""
 
+# Asked of a scheduler only where the config says that there are GPUs; a cluster without any refuses a job that asks.
+# A profile may say so for a run that leaves `train.device` at auto.
+GPU = int(config["train"]["device"] == "cuda")
+
 
 def settings(*blocks, **more):
     """The canonical JSON of the config blocks that a rule's numbers depend on."""
@@ -14,29 +18,47 @@ def science_hash():
     science = {
         key: value for key, value in config.items() if key not in ("services", "run_wait_s", "embedded")
     }
-    return digest(science | {"embedded": EMBEDDED})
+    usual = acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
+    found = {name: archive_identity(name) for name, block in config["services"].items()}
+    rehearsed = {name: origin for name, origin in found.items() if origin != usual}
+    return digest(science | {"embedded": EMBEDDED} | ({"answered_by": rehearsed} if rehearsed else {}))
 
 
-def archive_identity():
-    """What the raw replies depend on besides the request."""
-    return acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
+def archive_identity(service):
+    """What the raw replies of a service depend on besides the request: the archive, and hosts that are not its own."""
+    return acquisition.identity(
+        config["archive"], config["query"]["release"], EMBEDDED, service, config["services"].get(service)
+    )
 
 
-def hsc_rpm(wildcards):
-    """One job's share of the requests a minute: each of the `streams` jobs at a time takes one stream."""
-    return max(1, config["services"]["hsc"]["rpm"] // config["services"]["hsc"]["streams"])
+def share(service):
+    """One job's share of a service's requests a minute."""
+    block = config["services"][service]
+    return block["rpm"] // acquisition.jobs(service, block)
+
+
+def survey_service(wildcards):
+    """The service that hands out a survey's stamps; none for images of the user's own."""
+    return "" if config["archive"] == "local" else imaging.REGISTRY[wildcards.survey].service.name
 
 
 def survey_rpm(wildcards):
-    """Requests a minute of a download job: HSC's jobs share them, every other service works on one shard at a time."""
-    if wildcards.survey in ("hsc", "local"):
-        return hsc_rpm(wildcards)
-    return config["services"][acquisition.HOST.get(wildcards.survey, wildcards.survey)]["rpm"]
+    """A download job's share of its service's requests a minute; 60 for images of the user's own, which asks nobody."""
+    service = survey_service(wildcards)
+    return acquisition.share(config, service)[1] if service else 60
 
 
 def slots(service):
-    """1 for the jobs of a service, 0 for others: the profile caps the sum."""
-    return lambda wildcards: int(acquisition.HOST.get(wildcards.survey, wildcards.survey) == service)
+    """What a download job takes of a service's slots, 0 where it asks another: a cap holds the sum."""
+    return lambda wildcards: (
+        acquisition.share(config, service)[0] if survey_service(wildcards) == service else 0
+    )
+
+
+def survey_code(wildcards):
+    """Fingerprint of a survey's stamps: its own module decides them."""
+    own = [] if config["archive"] == "local" else [imaging.REGISTRY.modules[wildcards.survey]]
+    return fingerprint("download-cutouts", *own)
 
 
 def model_size(model):
@@ -44,9 +66,9 @@ def model_size(model):
     return FAMILIES[model].size(OPTIONS[model]) or min(SIZES)
 
 
-def model_code(verb):
-    """Fingerprint of a verb at work on a model: of its family alone, not of the others."""
-    return lambda wildcards: fingerprint(verb, families.module(wildcards.model))
+def model_code(verb, *more):
+    """Fingerprint of a verb at work on a model: of its family alone, not of the others, and of the modules `more`."""
+    return lambda wildcards: fingerprint(verb, families.module(wildcards.model), *more)
 
 
 def model_data(splits):
@@ -129,7 +151,7 @@ def peer_table(wildcards):
 def peer_table_argument(wildcards):
     """The same for the command line, with the group of an HDF5 file."""
     found = config["peers"]["tables"].get(wildcards.peer)
-    return f"--table {shlex.quote(found['path'])}" if found else ""
+    return option("--table", found["path"] if found else "")
 
 
 def peer_settings(wildcards):
@@ -148,10 +170,15 @@ def peer_settings(wildcards):
     )
 
 
-def survey_settings():
+def survey_settings(wildcards):
     """What a spectroscopic survey's rows depend on."""
     return canonical(
-        {"run": RUN, "release": "", "region": config["query"]["region"], "identity": archive_identity()}
+        {
+            "run": RUN,
+            "release": "",
+            "region": config["query"]["region"],
+            "identity": archive_identity(wildcards.survey),
+        }
     )
 
 
@@ -174,7 +201,7 @@ def query_settings(wildcards):
         return canonical(
             {"archive": "local", "run": RUN, "release": "local", "parts": parts, "columns": local["columns"]}
         )
-    return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity()})
+    return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity("hsc")})
 
 
 def query_template(wildcards):
@@ -221,24 +248,15 @@ def stamp_settings(wildcards):
     """What the stamps of a survey depend on besides their members."""
     own = {"pixel_scale": config["local"]["pixel_scale"]} if config["archive"] == "local" else {}
     rerun = config["query"]["rerun"]
-    return settings(
-        **acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, archive_identity()), **own
-    )
+    origin = archive_identity(survey_service(wildcards))
+    return settings(**acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, origin), **own)
 
 
 def overlap_arcsec():
-    """Side of the square in which stamps of different splits must not overlap."""
+    """Side of the square in which stamps of different splits must not overlap: the largest stamp of all surveys."""
     if config["split"]["overlap_arcsec"] is not None:
         return config["split"]["overlap_arcsec"]
-    scales = {
-        "ps1": 0.25,
-        "galex": 1.5,
-        "unwise": 2.75,
-        "hsc": 0.168,
-        "local": config["local"]["pixel_scale"],
-    }
-    size = config["stamps"]["sizes"].get(SERVICE, config["stamps"]["size"]) if IMAGES else 0
-    return round(size * scales[SERVICE], 6)
+    return acquisition.largest_stamp(config)
 
 
 def split_settings():

@@ -8,19 +8,18 @@ import numpy as np
 
 from skyloom import store
 from skyloom.archives import replies
-from skyloom.cutouts import files, hsc, panstarrs, viewer
+from skyloom.cutouts import files
 from skyloom.cutouts import stamps as stamp
 from skyloom.errors import ServiceError
 from skyloom.progress import Progress
+from skyloom.surveys import imaging
 from skyloom.verbs import common
-
-SURVEYS = {"hsc": hsc.Hsc, "ps1": panstarrs.PanStarrs, "galex": viewer.Galex, "unwise": viewer.Unwise}
 
 
 def arguments(parser) -> None:
     common.settings_argument(parser)
     parser.add_argument("members", help="shards/{shard}.parquet")
-    parser.add_argument("--survey", choices=[*SURVEYS, "local"], default="hsc")
+    parser.add_argument("--survey", default="hsc", help="an imaging survey, or the name that a manifest's stamps get")
     parser.add_argument("--cache", help="SQLite file of raw replies")
     parser.add_argument("--manifest", default="", help="manifest of local images instead of a service")
     parser.add_argument("--rpm", type=float, default=60)
@@ -28,39 +27,57 @@ def arguments(parser) -> None:
 
 
 def run(args) -> None:
-    """Fetch what the cache lacks, then write every stamp with its status; see `skyloom.cutouts`."""
-    settings, members = args.settings, store.read_parquet(args.members)
-    dead: dict[str, str] = {}
-    if args.survey == "local":
-        survey = files.Files(settings, members["object_id"].to_numpy(), args.manifest)
-        failed = _store(args, members, survey, None, dead)
+    """Write the stamps of a manifest's images, or fetched from a survey; see `read` and `fetch`."""
+    if args.manifest:
+        read(args.settings, args.members, args.survey, args.manifest, args.out)
     else:
-        survey = SURVEYS[args.survey](settings, members["ra"].to_numpy(float), members["dec"].to_numpy(float))
-        with replies.Replies(args.cache, settings["identity"]) as cache:
-            missing = survey.missing(cache)
-            if missing:
-                with common.service(survey.service, args.rpm) as (client, urls, _, options):
-                    dead = survey.fetch(client, urls, options, cache, Progress(total=missing, label="download-cutouts"))
-            failed = _store(args, members, survey, cache, dead)
-    most, total = settings["max_failed_fraction"], len(survey.bands) * len(members)
+        fetch(args.settings, args.members, args.survey, args.cache, args.rpm, args.out)
+
+
+def read(settings: dict, members, name: str, manifest: str, out) -> None:
+    """Write every stamp of the members (a file of them) with its status, from the images of a manifest."""
+    table = store.read_parquet(members)
+    survey = files.Files(settings, table["object_id"].to_numpy(), manifest)
+    _check(settings, out, _store(settings, table, name, survey, None, {}, out), len(survey.bands) * len(table), {})
+
+
+def fetch(settings: dict, members, name: str, cache_path, rpm: float, out) -> None:
+    """Fetch what the cache of raw replies lacks, then write every stamp of the members (a file of them) with its status.
+
+    ServiceError if more stamps failed than the settings allow; what was answered stays in the cache.
+    """
+    table = store.read_parquet(members)
+    survey = imaging.REGISTRY[name].cutouts(settings, table["ra"].to_numpy(float), table["dec"].to_numpy(float))
+    dead: dict[str, str] = {}
+    with replies.Replies(cache_path, settings["identity"]) as cache:
+        missing = survey.missing(cache)
+        if missing:
+            with common.service(survey.service, rpm) as (client, urls, _, options):
+                dead = survey.fetch(client, urls, options, cache, Progress(total=missing, label="download-cutouts"))
+        failed = _store(settings, table, name, survey, cache, dead, out)
+    _check(settings, out, failed, len(survey.bands) * len(table), dead)
+
+
+def _check(settings, out, failed: int, total: int, dead: dict) -> None:
+    most = settings["max_failed_fraction"]
     if failed > most * max(1, total):
-        Path(args.out).unlink()
+        Path(out).unlink()
         raise ServiceError(f"{failed} of {total} stamps failed, more than the fraction {most} that "
                            f"`stamps.max_failed_fraction` allows ({next(iter(dead.values()), 'bad replies')})")
 
 
-def _store(args, members, survey, cache, dead) -> int:
+def _store(options, members, name, survey, cache, dead, out) -> int:
     """Write stamps, kernels and checksums of every member in turn; the number of failed stamps."""
-    options, n, b, bands = args.settings, len(members), len(survey.bands), survey.bands
+    n, b, bands = len(members), len(survey.bands), survey.bands
     size, kernel = survey.size, options["psf_size"]
     meta = common.provenance(options) | {
-        "service": args.survey, "request": survey.request, "ivar_source": survey.ivar_source, "pixel_scale": survey.scale,
+        "service": name, "request": survey.request, "ivar_source": survey.ivar_source, "pixel_scale": survey.scale,
         "recipe": options["identity"], "bands": ",".join(bands), "status_names": ",".join(stamp.STATUS), "unit": "nJy"}
     failed, causes = 0, []
-    with store.writing(args.out, meta) as handle:
+    with store.writing(out, meta) as handle:
         store.put(handle, "object_id", members["object_id"].to_numpy(np.int64))
-        for name in ("ra", "dec"):
-            store.put(handle, name, members[name].to_numpy(float) if name in members else np.full(n, np.nan))
+        for axis in ("ra", "dec"):
+            store.put(handle, axis, members[axis].to_numpy(float) if axis in members else np.full(n, np.nan))
         image = store.create(handle, "image", (n, b, size, size), "f4")
         ivar = store.create(handle, "ivar", (n, b, size, size), "f4", compress=True)
         mask = store.create(handle, "mask", (n, b, size, size), "u4", compress=True)
@@ -77,7 +94,7 @@ def _store(args, members, survey, cache, dead) -> int:
             causes.append("; ".join(f"{band}: {s.status} {s.cause}".strip()
                                     for band, s in zip(bands, made, strict=True) if s.status != "ok"))
             failed += sum(s.status == "failed" for s in made)
-        for name, values in (("status", status), ("zero_point", zero), ("offset", offset), ("sha256", sha)):
-            handle.create_dataset(name, data=values, track_times=False)
+        for column, values in (("status", status), ("zero_point", zero), ("offset", offset), ("sha256", sha)):
+            handle.create_dataset(column, data=values, track_times=False)
         store.put(handle, "cause", causes)
     return failed

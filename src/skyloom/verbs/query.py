@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
-from skyloom import store
+from skyloom import signals, store, textfiles
 from skyloom.verbs import common
 
 
@@ -33,12 +32,12 @@ def _archive(args):
     from skyloom.archives import hsc_sql
     from skyloom.errors import ServiceError
 
-    sql = hsc_sql.render(Path(args.template).read_text(), args.settings)
+    sql = hsc_sql.render(textfiles.read(args.template), args.settings)
     release = args.settings["release"]
-    with common.service("hsc", args.rpm) as (client, urls, account, options):
-        jobs = hsc_sql.CatalogJobs(client, urls["sql_url"], account, options["poll_s"])
-        count = jobs.count(sql, release)
-        frame = hsc_sql.parse_csv(jobs.run(sql, release))
+    with signals.raised(), common.service("hsc", args.rpm) as (client, urls, account, options):
+        jobs = hsc_sql.CatalogJobs(client, urls["sql_url"], account, options["poll_s"], options.get("job_s", hsc_sql.JOB_S))
+        count, columns = jobs.describe(sql, release)
+        frame = hsc_sql.parse_csv(jobs.run(sql, release), columns or ("object_id",))
     if len(frame) != count:
         raise ServiceError(f"the archive counts {count} rows but sent {len(frame)}; run again")
     return frame, count, sql
