@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom import wcs
-from skyloom.archives import fitsimages
+from skyloom.archives import fitsimages, guard
 from skyloom.archives.plane import Plane
 from skyloom.errors import ReplyError
 
@@ -52,6 +52,7 @@ def cutout_params(ra: float, dec: float, filename: str, size: int) -> dict:
     return {"ra": f"{ra:.10f}", "dec": f"{dec:.10f}", "size": str(size), "format": "fits", "red": filename}
 
 
+@guard.reading("the cutout")
 def parse_cutout(body: bytes, ra: float, dec: float, size: int | None, band: str, scale: float) -> Plane:
     """A Plane of linear counts from a cutout, NaN pixels bad; without a variance. `scale` arcsec/px is what it must have.
 
@@ -69,12 +70,7 @@ def parse_cutout(body: bytes, ra: float, dec: float, size: int | None, band: str
     wcs.check_centre(crval, crpix, cd, ra, dec, image.shape)
     fitsimages.check_unit(head, UNITS)
     fitsimages.check_pixels(image)
-    try:
-        exposure = float(head.value("EXPTIME"))
-    except TypeError:
-        exposure = 0.0
-    if not exposure > 0:
-        raise ReplyError("no_zero_point", "EXPTIME is missing or not positive")
+    exposure = head.positive("EXPTIME", "no_zero_point")
     counts = _linear(head, image)
     bad = ~np.isfinite(counts)
     return Plane(counts, np.zeros(counts.shape, np.int32), bad, None, 25.0 + 2.5 * np.log10(exposure), crval, crpix, cd)

@@ -82,19 +82,22 @@ def _store(options, members, name, survey, cache, dead, out) -> int:
         ivar = store.create(handle, "ivar", (n, b, size, size), "f4", compress=True)
         mask = store.create(handle, "mask", (n, b, size, size), "u4", compress=True)
         psf = store.create(handle, "psf", (n, b, kernel, kernel), "f4", compress=True)
-        status, zero = np.zeros((n, b), np.uint8), np.full((n, b), np.nan)
-        offset, sha = np.full((n, b, 2), np.nan), np.full((n, b), b"", "S64")
+        facts = {"status": np.zeros((n, b), np.uint8), "sha256": np.full((n, b), b"", "S64")}
+        facts |= {name: np.full((n, b, *shape), np.nan) for name, shape in
+                  {"zero_point": (), "offset": (2,), "pixel_scale": (), "cd": (2, 2)}.items()}
         for k in range(n):
             made, kernels, digests = survey.stamps(k, cache, dead)
             image[k], ivar[k], mask[k] = (np.stack([getattr(s, a) for s in made]) for a in ("image", "ivar", "mask"))
             psf[k] = np.stack(kernels)
-            status[k] = [stamp.STATUS.index(s.status) for s in made]
-            zero[k], offset[k] = [s.zero_point for s in made], [s.offset for s in made]
-            sha[k] = [d.encode() for d in digests]
+            facts["status"][k] = [stamp.STATUS.index(s.status) for s in made]
+            facts["sha256"][k] = [d.encode() for d in digests]
+            for column in ("zero_point", "offset", "pixel_scale", "cd"):
+                facts[column][k] = [getattr(s, column) for s in made]
             causes.append("; ".join(f"{band}: {s.status} {s.cause}".strip()
-                                    for band, s in zip(bands, made, strict=True) if s.status != "ok"))
+                                    for band, s in zip(bands, made, strict=True) if s.status != "ok" or s.cause))
             failed += sum(s.status == "failed" for s in made)
-        for column, values in (("status", status), ("zero_point", zero), ("offset", offset), ("sha256", sha)):
+        facts["pixel_scale"] = np.where(np.isfinite(facts["pixel_scale"]), facts["pixel_scale"], survey.scale)
+        for column, values in facts.items():
             handle.create_dataset(column, data=values, track_times=False)
         store.put(handle, "cause", causes)
     return failed
