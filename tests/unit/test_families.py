@@ -44,7 +44,8 @@ def with_toy(monkeypatch):
 def test_the_registry_lists_its_families_without_torch_and_numpy():
     """Nor does the rest of what the Snakefile imports load torch."""
     code = ("import sys; from skyloom.models import families; [families.options(name, {}) for name in families.REGISTRY];"
-            "print(list(families.REGISTRY)); print([m for m in ('numpy', 'torch', 'pandas', 'astropy', 'h5py') if m in sys.modules]);"
+            "print(list(families.REGISTRY));"
+            "print([m for m in ('numpy', 'torch', 'pandas', 'astropy', 'h5py') if m in sys.modules]);"
             "from skyloom import schema, config, trainings; schema.schema();"
             "print([m for m in ('torch', 'pandas', 'astropy', 'h5py') if m in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
