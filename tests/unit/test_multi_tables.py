@@ -73,7 +73,7 @@ def test_support_calibration_and_peers_see_it(packed, tmp_path, monkeypatch):
                                             "z": known["specz_redshift"]}, {"model": "mantis_late", "seed": 1})
     seen = []
     settings = {"methods": ["local"], "levels": [0.68], "grid": [-0.1, 2, 0.02], "seed": 1}
-    monkeypatch.setattr(calibration, "gate", lambda name, pz, edges, z, x, seed: seen.append(x) or {"method": name, "kept": False})
+    monkeypatch.setattr(calibration, "gate", lambda name, pz, edges, z, x, seed: seen.append(x) or {"kept": False})
     assert main(["calibrate", "--settings", json.dumps(settings), "--predictions", str(tmp_path / "p.h5"), "--data", *packed,
                  "--out", str(tmp_path / "c.h5"), "--verdicts", str(tmp_path / "v.json")]) == 0
     assert seen[0].shape == (N // 2, 2 * 5 - 1) and seen[0].std() > 0
