@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import difflib
 import os
+import re
 from pathlib import Path
 
 import yaml
 
-from skyloom import trainings
+from skyloom import trainings, typed
 from skyloom.errors import InputError
+from skyloom.models import families
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
 from skyloom.release import exporters
@@ -53,6 +55,7 @@ def complete(config: dict) -> dict:
     known = schema()
     config = copy.deepcopy(config)
     _refuse_unknown(config, known, known, "")
+    _refuse_unknown_options(config)
     config = _with_defaults(config, known, known)
     _validate(config, known)
     _expand(config)
@@ -93,12 +96,35 @@ def _refuse_unknown(value, node, root, place):
         where = f"{place}.{key}" if place else str(key)
         if key in properties:
             _refuse_unknown(inner, properties[key], root, where)
-        elif extra is False:
+        elif extra is False and "patternProperties" not in node:  # names of models: families know them
             near = difflib.get_close_matches(str(key), list(properties), 1, 0.5)
             hint = f"did you mean `{near[0]}`?" if near else "known keys here: " + ", ".join(sorted(properties))
             raise InputError(f"unknown key `{where}` in the config; {hint}")
         elif isinstance(extra, dict):
             _refuse_unknown(inner, extra, root, where)
+
+
+def _refuse_unknown_options(config: dict) -> None:
+    """InputError for a model that no family makes, or for options that its family doesn't have."""
+    models = config.get("models")
+    for name, options in models.items() if isinstance(models, dict) else ():
+        family = families.of(str(name))
+        if not re.search(families.pattern(family.name), str(name)):
+            raise InputError(f"`models.{name}`: after {family.name} a name may go on with _, lower-case letters and digits; "
+                             "change it")
+        _known_options(options, family, f"models.{name}")
+    for k, one in enumerate(config.get("sweep") or ()):
+        for key in ("options", "grid") if isinstance(one, dict) and one.get("model") in families.REGISTRY else ():
+            _known_options(one.get(key), families.REGISTRY[one["model"]], f"sweep.{k}.{key}")
+
+
+def _known_options(options, family, place: str) -> None:
+    """InputError for an option that a family doesn't have."""
+    known = typed.schema(family.Options)["properties"]
+    for key in options if isinstance(options, dict) else ():
+        if key not in known:
+            raise InputError(f"unknown key `{place}.{key}` in the config{typed.nearest(key, known)}; the options of "
+                             f"{family.name} are {', '.join(sorted(known))}")
 
 
 def _with_defaults(value, node, root):
@@ -110,8 +136,10 @@ def _with_defaults(value, node, root):
             if key not in value and default is not ...:
                 value[key] = copy.deepcopy(default)
         extra = node.get("additionalProperties")
+        patterns = node.get("patternProperties", {})
         for key in value:
-            inner = node.get("properties", {}).get(key, extra if isinstance(extra, dict) else {})
+            fitting = (inner for pattern, inner in patterns.items() if re.search(pattern, str(key)))
+            inner = node.get("properties", {}).get(key) or next(fitting, extra if isinstance(extra, dict) else {})
             value[key] = _with_defaults(value[key], inner, root)
     return value
 
@@ -165,10 +193,6 @@ def _across(config: dict) -> None:
         raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "
                          "add a second --configfile that names your files")
     _final_file(config)
-    needs_image = [m for m in config["models"] if m.startswith("galaxiesml_cnn")]
-    if config["archive"] == "local" and not local["images"] and needs_image:
-        raise InputError("`models` names galaxiesml_cnn, which needs images, but `local.images` is empty; "
-                         "drop the model or name a manifest")
 
 
 def _final_file(config: dict) -> None:
@@ -190,36 +214,35 @@ def _sweeps(config: dict, known: dict) -> None:
         for name, values in one["grid"].items():
             for value in values:
                 try:
-                    _refuse_unknown({name: value}, known["$defs"]["model"], known, f"sweep.{k}.grid")
-                    _validate({name: value}, known["$defs"]["model"])
+                    _validate({name: value}, {"$defs": known["$defs"], "$ref": f"#/$defs/{one['model']}"})
                 except InputError as error:
                     raise InputError(f"in `sweep.{k}.grid`: {error}") from None
 
 
 def _models(config: dict) -> None:
-    """Fusion networks need a multi-survey run with their surveys, the others a run of one survey."""
-    surveys = config["stamps"]["surveys"]
-    several = config["archive"] != "local" and surveys != ["hsc"]
-    everything = {**config["models"], **trainings.sweep(config["models"], config["sweep"])}
-    for name, options in everything.items():
-        fusion = trainings.is_fusion(name)
+    """Networks of several surveys need a multi-survey run with their surveys, the others a run of one survey."""
+    surveys, local = config["stamps"]["surveys"], config["archive"] == "local"
+    several = not local and surveys != ["hsc"]
+    for name, given in {**config["models"], **trainings.sweep(config["models"], config["sweep"])}.items():
+        family = families.of(name)
+        options, fusion = family.options(given), family.reads == "surveys"
         if fusion != several:
             needs = "several imaging surveys in `stamps.surveys`" if fusion else "`stamps.surveys: [hsc]` or local data"
             raise InputError(f"`models.{name}` needs {needs}; change one of them")
-        missing = [s for s in trainings.surveys_of(name, options) if s not in surveys] if fusion else []
+        missing = [s for s in family.surveys(options) if s not in surveys] if fusion else []
         if missing:
             raise InputError(f"`models.{name}` sees {missing[0]}, which `stamps.surveys` doesn't fetch; add it there, or name "
                              f"the model's own in `models.{name}.surveys`")
-        if fusion and options.get("head") == "point":
-            raise InputError(f"`models.{name}.head` is point, which fusion networks don't have; known: binned, mixture, quantile")
-        if fusion and "reweight" in options:
-            raise InputError(f"`models.{name}.reweight` is not supported: fusion networks draw classes evenly; drop it")
-        if options.get("reweight") == "target" and config["targets"]["kind"] == "none":
+        if options.reweight == "target" and config["targets"]["kind"] == "none":
             raise InputError(f"`models.{name}.reweight` names targets, but the run has none; add `targets` or name testing")
-        for key in ("pretrained", "pretrained_small"):
-            if options.get(key) and not os.path.exists(options[key]):
-                raise InputError(f"`models.{name}.{key}` is {options[key]}, which does not exist; give an existing file")
+        for key, path in family.files(options).items():
+            if not os.path.isfile(path):
+                raise InputError(f"`models.{name}.{key}` is {path}, which does not exist; give an existing file")
+        if family.reads == "stamps" and local and not config["local"]["images"]:
+            raise InputError(f"`models` names {name}, which needs images, but `local.images` is empty; "
+                             "drop the model or name a manifest")
+    fusions = [name for name in config["models"] if families.of(name).reads == "surveys"]
     for name in config["attribution"]["models"]:
-        if name not in config["models"] or not trainings.is_fusion(name):
+        if name not in fusions:
             raise InputError(f"`attribution.models` names {name}, which is no fusion model of `models`; "
-                             f"known: {', '.join(n for n in config['models'] if trainings.is_fusion(n)) or 'none'}")
+                             f"known: {', '.join(fusions) or 'none'}")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from skyloom import typed
+from skyloom.models import families
 from skyloom.release import exporters
 from skyloom.surveys import imaging, spectro
 
@@ -18,6 +20,7 @@ def schema() -> dict:
     known = yaml.load(SCHEMA.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     _services(known)
     _formats(known)
+    _models(known)
     return known
 
 
@@ -32,3 +35,19 @@ def _services(known: dict) -> None:
 def _formats(known: dict) -> None:
     """The names of the exporters."""
     known["properties"]["release"]["properties"]["formats"]["items"]["enum"] = list(exporters.REGISTRY)
+
+
+def _models(known: dict) -> None:
+    """`$defs.{family}`: the options of each model family, by whose names `models` and `sweep` find them."""
+    names = list(families.REGISTRY)
+    known["$defs"] |= {name: typed.schema(families.REGISTRY[name].Options) for name in names}
+    place = {name: {"$ref": f"#/$defs/{name}"} for name in names}
+    models = known["properties"]["models"]
+    models |= {"patternProperties": {families.pattern(name): place[name] for name in names}, "additionalProperties": False}
+    models["description"] = f"{', '.join(names)}; names may go on (tabular_b)"
+    several = [family for family in families.REGISTRY.values() if family.reads == "surveys"]
+    known["properties"]["ablations"]["items"] = {"enum": sorted({name for family in several for name in family.ablations})}
+    points = known["properties"]["sweep"]["items"]
+    points["properties"]["model"] = {"enum": [family.name for family in several]}
+    points["allOf"] = [{"if": {"properties": {"model": {"const": family.name}}},
+                        "then": {"properties": {"options": place[family.name]}}} for family in several]

@@ -21,6 +21,7 @@ from skyloom import config as skyloom_config
 from skyloom import acquisition, trainings
 from skyloom.provenance.canonical import canonical, digest
 from skyloom.errors import InputError
+from skyloom.models import families
 from skyloom.provenance.fingerprint import fingerprint
 from skyloom.release import exporters
 
@@ -53,10 +54,14 @@ MULTI = SURVEYS not in (["local"], ["hsc"])
 SERVICE = SURVEYS[0]
 COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"
 MODELS = sorted(config["models"])
-FUSIONS = [model for model in MODELS if trainings.is_fusion(model)]
-WITH_PZ = [model for model in MODELS if trainings.has_pz(model, config["models"][model])]
-MODEL_SURVEYS = {model: trainings.surveys_of(model, config["models"][model]) for model in FUSIONS}
 SWEEP = trainings.sweep(config["models"], config["sweep"])
+FAMILIES = {model: families.of(model) for model in {**config["models"], **SWEEP}}
+OPTIONS = {
+    model: FAMILIES[model].options(given) for model, given in {**config["models"], **SWEEP}.items()
+}
+FUSIONS = [model for model in MODELS if FAMILIES[model].reads == "surveys"]
+WITH_PZ = [model for model in MODELS if FAMILIES[model].gives_pz(OPTIONS[model])]
+MODEL_SURVEYS = {model: list(FAMILIES[model].surveys(OPTIONS[model])) for model in FUSIONS}
 SEEDS = config["train"]["seeds"]
 # The name of the evaluation table where it is one that is set aside for the end.
 FINAL = os.path.basename(config["local"]["tables"].get("evaluation", "").split(":")[0])
@@ -166,7 +171,7 @@ def fusion_tables():
     hiding = [
         model
         for model in FUSIONS
-        if config["models"][model].get("survey_dropout") and len(MODEL_SURVEYS[model]) > 1
+        if OPTIONS[model].survey_dropout and len(MODEL_SURVEYS[model]) > 1
     ]
     out = expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/degradation.csv", model=hiding, seed=SEEDS)
     out += [f"{RESULTS}/evaluation/attribution.csv"] if config["attribution"]["models"] else []

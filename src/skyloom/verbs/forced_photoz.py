@@ -17,12 +17,11 @@ import numpy as np
 
 from skyloom import acquisition, config, store
 from skyloom.archives import tables
-from skyloom.dataset import multi
 from skyloom.errors import InputError
-from skyloom.models import artefact, registry
-from skyloom.pz import histogram
+from skyloom.models import artefact, families
+from skyloom.pz import distribution
 from skyloom.release import catalog, exporters
-from skyloom.train import estimation, loop
+from skyloom.train import data, estimation, loop
 from skyloom.verbs import common, download_cutouts, download_map, measure_dust, measure_photometry, pack_multi
 
 
@@ -40,16 +39,16 @@ def arguments(parser) -> None:
 def run(args) -> None:
     """Write the catalog's columns for the given positions; a position that no survey of the model saw has NaN and flags."""
     model, card = artefact.load(args.model)
-    made = card.get("acquisition")
-    if not registry.family(card["model"]) or not made:
-        raise InputError(f"{args.model} holds {card['model']}, whose inputs can't be made from a position alone; forced-photoz "
+    made = card.acquisition
+    if families.of(card.model).reads != "surveys" or not made:
+        raise InputError(f"{args.model} holds {card.model}, whose inputs can't be made from a position alone; forced-photoz "
                          "is not supported for it: give a fusion model of a multi-survey run")
     exporter = exporters.by_suffix(args.out)
     members = positions(args)
     _environment(args, made)
     with tempfile.TemporaryDirectory() as folder:
-        data = _dataset(args, card, made, members, Path(folder))
-        columns, meta = _columns(model, card, data, loop.choose_device(args.device))
+        packed = _dataset(args, card, made, members, Path(folder))
+        columns, meta = _columns(model, card, packed, loop.choose_device(args.device))
     blind = int(((columns["flags"] & (1 << catalog.BITS["no_z_phot"])) != 0).sum())
     if blind:
         print(f"forced-photoz: {blind} of {len(members)} positions were seen by no survey of the model (flag no_z_phot)",
@@ -104,7 +103,7 @@ def _dataset(args, card, made, members, folder: Path) -> Path:
     place = {name: str(folder / f"{name}.parquet") for name in ("members", "splits", "dust", "photometry")}
     store.write_parquet(place["members"], members)
     store.write_parquet(place["splits"], members[["object_id"]].assign(split="target", subset=""))
-    cutouts = {survey: str(folder / f"{survey}.h5") for survey in card["surveys"]}
+    cutouts = {survey: str(folder / f"{survey}.h5") for survey in card.surveys}
     for survey, out in cutouts.items():
         rpm = services[acquisition.HOST.get(survey, survey)]["rpm"]
         asked = acquisition.stamp_settings(made["stamps"], survey, made["rerun"], identity)
@@ -112,7 +111,7 @@ def _dataset(args, card, made, members, folder: Path) -> Path:
         _call(download_cutouts, {**base, **asked, "max_failed_fraction": 1.0}, place["members"], "--survey", survey,
               "--cache", str(cache), "--rpm", str(rpm), "--out", out)
     maps = []
-    for name in [column.removeprefix("ebv_") for column in card["ebv"]]:
+    for name in [column.removeprefix("ebv_") for column in card.ebv]:
         maps.append(str(folder / f"{name}.json"))
         own = ["--own", made["dust"]["files"][name]] if made["dust"]["files"][name] else []
         _call(download_map, {**base, "archive": made["archive"], "identity": identity}, "--map", name, *own,
@@ -135,13 +134,13 @@ def _call(verb, settings: dict, *words: str) -> None:
 
 def _columns(model, card, path, device):
     """(catalog columns, metadata) of a packed file."""
-    loop.prepare(card["seed"], card["threads"])
-    split = multi.opened(path, card)
-    pz, edges = estimation.pz_of_split(model, card, split, device), np.array(card["bin_edges"])
-    one = {"model": card["model"], "seed": card["seed"], "object_id": split.columns["object_id"],
-           "z": pz.astype(float) @ histogram.centres(edges), "pz": pz, "edges": edges}
+    loop.prepare(card.seed, card.threads)
+    split = data.of_card(path, card)
+    found = estimation.predicted(families.of(card.model), model, card, split, device)
+    one = {"model": card.model, "seed": card.seed, "object_id": split.columns["object_id"], **found}
+    edges = found.get("edges", distribution.grid(-0.1, 4.0, 0.005))
     columns = catalog.build(store.columns(path), None, [], [], catalog.combine_predictions([one]), "", edges, split.status)
-    meta = common.provenance({"run": card["run"], "release": card["release"]}) | {
-        "model": card["model"], "seed": card["seed"], "data_hash": card["data_hash"],
+    meta = common.provenance({"run": card.run, "release": card.release}) | {
+        "model": card.model, "seed": card.seed, "data_hash": card.data_hash,
         "flag_bits": catalog.flag_names()}
     return columns, meta
