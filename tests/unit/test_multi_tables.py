@@ -1,6 +1,7 @@
 """A multi-survey dataset's photometry reaches calibration, support and peers; the recorded method of a split is the one used."""
 
 import json
+import sys
 
 import numpy as np
 import pandas
@@ -96,3 +97,28 @@ def test_a_table_without_magnitudes_has_no_peers(packed, tmp_path, capsys):
     assert main(["peer", "--settings", json.dumps(settings), "--training", packed[0], "--testing", str(tmp_path / "bare.hdf5"),
                  "--out", str(tmp_path / "t.h5"), "--timing", str(tmp_path / "t.json")]) == 2
     assert "holds no magnitudes for knn" in capsys.readouterr().err
+
+
+def test_a_peers_pz_comes_in_pieces(packed, tmp_path):
+    """RAIL's interpreter by a stand-in that runs the job with an estimator of ours, seven objects at a time."""
+    stub = tmp_path / "python"
+    stub.write_text(f"""#!{sys.executable}
+import runpy, sys
+module = runpy.run_path(sys.argv[1])
+space = module["main"].__globals__
+space["CHUNK"] = 7
+space["forest"] = lambda job, training, folder: lambda table, chunk: module["np"].tile(
+    table["z"][:, None], (1, len(job["edges"]) - 1)) / 100 + chunk / 1000
+module["main"](sys.argv[2])
+""")
+    stub.chmod(0o755)
+    settings = {"peer": "random_forest", "seed": 1, "grid": [0, 2, 0.1], "points": 21, "options": {}}
+    assert main(["peer", "--settings", json.dumps(settings), "--python", str(stub), "--training", *packed[:2], "--testing",
+                 packed[2], "--out", str(tmp_path / "t.h5"), "--timing", str(tmp_path / "t.json")]) == 0
+    found, known = store.arrays(tmp_path / "t.h5", ["object_id", "pz", "z"]), store.columns(packed[2])
+    assert np.array_equal(found["object_id"], known["object_id"])
+    expected = known["specz_redshift"] / 100 + np.arange(N) // 7 / 1000
+    assert found["pz"] == pytest.approx(np.tile(expected[:, None], (1, 20)), rel=1e-6)
+    told = json.loads((tmp_path / "t.json").read_text())
+    assert told["objects"] == N and told["training"] == 2 * N and {"training_s", "estimating_s"} <= set(told)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
