@@ -66,7 +66,7 @@ class PanStarrs:
             for kind in self.kinds:
                 for band, name in self._files(k, cache, kind).items():
                     def check(body, ra=ra, dec=dec, band=band):
-                        ps1.parse_cutout(body, ra, dec, self.size, band)
+                        ps1.check_cutout(body, ra, dec, self.size, band)
 
                     out.append(singles.Ask(self._key(k, name), url, check, ps1.cutout_params(ra, dec, name, self.size)))
         return out
