@@ -246,6 +246,18 @@ def test_every_rule_has_a_log_an_environment_and_a_fingerprint():
         assert re.search(r"code=(lambda wildcards: )?(fingerprint|model_code)\(", text) or rule == "freeze_plan", rule
 
 
+def test_verbs_run_in_the_environment_of_their_rule():
+    """Case of --sdm conda: networks are trained where neither pandas nor astropy is; what needs them names the other one."""
+    verbs = [rule for rule, text in rules().items() if "envs/train.yaml" in text]
+    assert {"train", "predict", "tune"} <= set(verbs)
+    absent = {"pandas", "pyarrow", "astropy", "scipy", "yaml", "jsonschema", "matplotlib", "sep", "requests", "snakemake"}
+    for verb in verbs:
+        assert not {name.split(".")[0] for name in IMPORTS[f"skyloom.verbs.{verb}"]} & absent, verb
+    code = (f"import importlib, sys; sys.modules.update(dict.fromkeys({sorted(absent)}))\n"
+            f"for verb in {verbs}: importlib.import_module('skyloom.verbs.' + verb)")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_every_word_of_a_shell_command_is_quoted():
     """Case: spaces in a manifest's or a template's path broke the command line."""
     for rule, text in rules().items():
