@@ -16,7 +16,7 @@ def run_lock(path: str | Path):
     """Hold an exclusive flock on `path` for the block; InputError with the holder's pid if another run has it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+") as handle:
+    with open(path, "a+", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -36,7 +36,7 @@ def job_lock(path: str | None):
         yield
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as handle:
+    with open(path, "a", encoding="utf-8") as handle:
         fcntl.flock(handle, fcntl.LOCK_SH)
         yield
 
@@ -46,7 +46,7 @@ def wait_for_jobs(path: str | Path, seconds: float, tell=print) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline, told = time.monotonic() + seconds, False
-    with open(path, "a") as handle:
+    with open(path, "a", encoding="utf-8") as handle:
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

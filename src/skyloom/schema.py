@@ -6,18 +6,23 @@ from pathlib import Path
 
 import yaml
 
-from skyloom import acquisition
+from skyloom import acquisition, typed
+from skyloom.models import families
+from skyloom.release import exporters
 from skyloom.surveys import imaging
 
-ROOT = Path(__file__).resolve().parents[2]
+# The folder of the Snakefile: beside the package in a checkout, the working folder where the package came as a wheel.
+ROOT = next((place for place in (Path(__file__).resolve().parents[2], Path.cwd()) if (place / "Snakefile").is_file()), Path.cwd())
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
 
 
 def schema() -> dict:
     """The JSON schema of config.yaml (draft 2020-12)."""
-    known = yaml.load(SCHEMA.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    known = yaml.load(SCHEMA.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     _services(known)
+    _formats(known)
     _stamps(known)
+    _models(known)
     return known
 
 
@@ -27,6 +32,11 @@ def _services(known: dict) -> None:
     shared = known["$defs"].get("service")
     for name, service in acquisition.known_services().items():
         blocks[name] = service.schema(shared)
+
+
+def _formats(known: dict) -> None:
+    """The names of the exporters."""
+    known["properties"]["release"]["properties"]["formats"]["items"]["enum"] = list(exporters.REGISTRY)
 
 
 def _stamps(known: dict) -> None:
@@ -41,3 +51,19 @@ def _stamps(known: dict) -> None:
         if len(survey.ivar_sources) > 1:
             keys["ivar_source"]["properties"][survey.name] = {"enum": list(survey.ivar_sources),
                                                               "default": survey.ivar_sources[0]}
+
+
+def _models(known: dict) -> None:
+    """`$defs.{family}`: the options of each model family, by whose names `models` and `sweep` find them."""
+    names = list(families.REGISTRY)
+    known["$defs"] |= {name: typed.schema(families.REGISTRY[name].Options) for name in names}
+    place = {name: {"$ref": f"#/$defs/{name}"} for name in names}
+    models = known["properties"]["models"]
+    models |= {"patternProperties": {families.pattern(name): place[name] for name in names}, "additionalProperties": False}
+    models["description"] = f"{', '.join(names)}; names may go on (tabular_b)"
+    several = [family for family in families.REGISTRY.values() if family.reads == "surveys"]
+    known["properties"]["ablations"]["items"] = {"enum": sorted({name for family in several for name in family.ablations})}
+    points = known["properties"]["sweep"]["items"]
+    points["properties"]["model"] = {"enum": [family.name for family in several]}
+    points["allOf"] = [{"if": {"properties": {"model": {"const": family.name}}},
+                        "then": {"properties": {"options": place[family.name]}}} for family in several]

@@ -33,7 +33,7 @@ def replacing(path: str | Path):
 def write_text(path, text: str) -> None:
     """Write a text file atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(path, frame) -> None:
@@ -42,25 +42,31 @@ def write_csv(path, frame) -> None:
         frame.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n")
 
 
-def write_parquet(path, frame, meta: dict | None = None) -> None:
-    """Write a DataFrame as Parquet, atomically, with `meta` as JSON under the schema key `skyloom`."""
+def arrow(frame, meta: dict | None = None):
+    """A DataFrame as an Arrow table with `meta` as JSON under the schema key `skyloom`."""
     import pyarrow
-    import pyarrow.parquet
 
     table = pyarrow.Table.from_pandas(frame, preserve_index=False)
     known = dict(table.schema.metadata or {})
     known[b"skyloom"] = json.dumps(meta or {}, sort_keys=True).encode()
+    return table.replace_schema_metadata(known)
+
+
+def write_parquet(path, frame, meta: dict | None = None) -> None:
+    """Write a DataFrame as Parquet, atomically, with `meta` as in `arrow`."""
+    import pyarrow.parquet
+
     with replacing(path) as temporary:
-        pyarrow.parquet.write_table(table.replace_schema_metadata(known), temporary)
+        pyarrow.parquet.write_table(arrow(frame, meta), temporary)
 
 
-def read_parquet(path):
-    """DataFrame of a Parquet file; InputError if it can't be read."""
+def read_parquet(path, columns=None):
+    """DataFrame of a Parquet file, of some columns if named; InputError if it can't be read."""
     import pandas
     import pyarrow
 
     try:
-        return pandas.read_parquet(path)
+        return pandas.read_parquet(path, columns=columns)
     except (pyarrow.ArrowInvalid, FileNotFoundError, OSError) as error:
         raise unreadable(path, error) from None
 

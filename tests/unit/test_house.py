@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "skyloom"
 MODULES = {".".join(("skyloom", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in SOURCE.rglob("*.py")}
 
-REGISTRIES = ("skyloom.surveys.imaging", "skyloom.surveys.spectro")
+REGISTRIES = ("skyloom.surveys.imaging", "skyloom.surveys.spectro", "skyloom.models.families", "skyloom.release.exporters")
 
 
 def imports(path: Path) -> set[str]:
@@ -28,6 +28,26 @@ def imports(path: Path) -> set[str]:
 
 
 IMPORTS = {name: imports(path) for name, path in MODULES.items()}
+
+
+def text_io(path: Path) -> list[str]:
+    """Calls that read or write text without saying in which encoding, which the locale would then decide."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        words = {word.arg: word.value for word in node.keywords}
+        if isinstance(node.func, ast.Name) and name == "open":
+            mode = node.args[1] if len(node.args) > 1 else words.get("mode")
+            asked = not (isinstance(mode, ast.Constant) and "b" in mode.value)
+        else:
+            home = getattr(getattr(node.func, "value", None), "id", "")
+            asked = (name in ("read_text", "write_text") and home != "store" or name in ("loadtxt", "genfromtxt")
+                     or home == "subprocess" and "text" in words)
+        if asked and "encoding" not in words:
+            found.append(f"{path.name}:{node.lineno}")
+    return found
 
 
 def users(package: str) -> set[str]:
@@ -88,7 +108,8 @@ def test_modules_of_registries_import_their_archive_inside_functions():
     """At their top they import plain facts alone: the Snakefile lists them all."""
     for name, path in MODULES.items():
         if inside(name, "surveys"):
-            top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
             found = {getattr(node, "module", None) or node.names[0].name for node in top}
             heavy = [i for i in found if not i.startswith(("skyloom.surveys", "skyloom.registry", "skyloom.errors"))
                      and i.split(".")[0] not in sys.stdlib_module_names]
@@ -108,12 +129,20 @@ def test_no_name_of_a_survey_decides_outside_its_own_file():
     own."""
     from skyloom.surveys import imaging
 
-    places = {path: path.read_text() for path in (ROOT / "workflow").rglob("*.smk")}
-    places |= {path: path.read_text() for name, path in MODULES.items() if not inside(name, "surveys", "sky", "models")}
+    places = {path: path.read_text(encoding="utf-8") for path in (ROOT / "workflow").rglob("*.smk")}
+    places |= {path: path.read_text(encoding="utf-8") for name, path in MODULES.items()
+               if not inside(name, "surveys", "sky", "models")}
     for path, text in places.items():
         for survey in imaging.REGISTRY:
             found = re.findall(rf"""(?:==|!=|in|not in)\s*[\(\[{{]*["']{survey}["']|startswith\(["']{survey}""", text)
             assert not found, f"{path}: {found}"
+
+
+def test_no_text_depends_on_the_locale():
+    assert not [place for path in MODULES.values() for place in text_io(path)]
+    rules = [*(ROOT / "workflow" / "rules").glob("*.smk"), ROOT / "Snakefile"]
+    assert not [path.name for path in rules for call in re.findall(r"(?:read_text|write_text|\bopen)\(([^)]*)\)", path.read_text(
+        encoding="utf-8")) if "encoding" not in call]
 
 
 def test_nothing_imports_upward():
@@ -157,7 +186,7 @@ def test_conda_environments_hold_the_constraints_versions(name):
 def test_every_profile_caps_every_slot():
     used = set()
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
-        used |= set(re.findall(r"^\s+(\w+_slots|gpu)=", path.read_text(), re.M))
+        used |= set(re.findall(r"^\s+(\w+_slots|gpu)=", path.read_text(encoding="utf-8"), re.M))
     from skyloom.surveys import imaging
 
     slots = {f"{survey.service.name}_slots": survey.service.slots for survey in imaging.REGISTRY.values()}
@@ -170,16 +199,36 @@ def test_every_profile_caps_every_slot():
         assert all(caps[name] <= most for name, most in slots.items())
 
 
+def rules() -> dict[str, str]:
+    """{name of a rule, indented ones too: its text}."""
+    found = {}
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        parts = re.split(r"^\s*rule (\w+):", path.read_text(encoding="utf-8"), flags=re.M)
+        found |= dict(zip(parts[1::2], parts[2::2], strict=True))
+    return found
+
+
 def test_rule_verb_and_module_share_their_name():
     from skyloom.__main__ import VERBS
 
-    rules = set()
-    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
-        text = path.read_text()
-        rules |= set(re.findall(r"^rule (\w+):", text, re.M))
-        called = dict(re.findall(r"^rule (\w+):.*?-m skyloom ([a-z-]+) ", text, re.M | re.S))
-        for rule in re.findall(r"^rule (\w+):", text, re.M):
-            assert called[rule] == rule.replace("_", "-")
-    assert {r.replace("_", "-") for r in rules} <= set(VERBS)
+    assert {"pack", "pack_multi", "query_survey", "attribute", "freeze_plan"} <= set(rules())
+    renamed = {"freeze_plan": "plan"}  # `plan` is the target that asks for it
+    for rule, text in rules().items():
+        assert re.findall(r"-m skyloom ([a-z-]+) ", text) == [renamed.get(rule, rule.replace("_", "-"))], rule
+    assert {renamed.get(r, r.replace("_", "-")) for r in rules()} <= set(VERBS)
     for verb in VERBS:
         assert f"skyloom.verbs.{verb.replace('-', '_')}" in MODULES, verb
+
+
+def test_every_rule_has_a_log_an_environment_and_a_fingerprint():
+    for rule, text in rules().items():
+        assert all(f"\n{' ' * 4}{word}:" in text or f"\n{' ' * 8}{word}:" in text for word in ("log", "conda", "shell")), rule
+        assert re.search(r"code=(lambda wildcards: )?(fingerprint|model_code)\(", text) or rule == "freeze_plan", rule
+
+
+def test_every_word_of_a_shell_command_is_quoted():
+    """Case: spaces in a manifest's or a template's path broke the command line."""
+    for rule, text in rules().items():
+        command = "".join(re.findall(r'"([^"]*)"', text[text.rindex("shell:"):]))
+        placeholders = re.findall(r"\{([^{}]+)\}", command)
+        assert placeholders and not [one for one in placeholders if not one.endswith(":q")], rule

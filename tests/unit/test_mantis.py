@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.measure import ablation
-from skyloom.models import artefact, attribution, convnext, mantis, registry
+from skyloom.models import artefact, attribution, convnext, mantis
 
 # published sizes with a classifier over 1000 classes on top (features x 1000 + 1000)
 PUBLISHED = {"tiny": 28_589_128, "small": 50_223_688, "base": 88_591_464, "large": 197_767_336}
@@ -20,7 +20,7 @@ PUBLISHED = {"tiny": 28_589_128, "small": 50_223_688, "base": 88_591_464, "large
 def test_encoders_have_the_published_sizes(size):
     with torch.device("meta"):
         encoder = convnext.ConvNeXt(size, 3)
-    assert registry.count(encoder) + encoder.features * 1000 + 1000 == PUBLISHED[size]
+    assert artefact.count(encoder) + encoder.features * 1000 + 1000 == PUBLISHED[size]
 
 
 def test_parameters_bear_the_published_names():
@@ -175,7 +175,7 @@ def test_early_fusion_coalitions_mix_the_right_bands():
         values = attribution.values_early(Weighted(), {name: scale * v for name, v in ones.items()}, zeros, torch.zeros(n, 2),
                                          lambda out: mantis.expectation(out, torch.tensor([1.0, 0.0])), batch=batch)
         assert values == pytest.approx(expected, abs=1e-6)
-    assert attribution.band_names(("galex", "ps1"))[:3] == [("galex", 0), ("galex", 1), ("ps1", 0)]
+    assert attribution.band_names({"galex": ["n", "f"], "ps1": list("grizy")})[:3] == [("galex", 0), ("galex", 1), ("ps1", 0)]
 
 
 # Removal of the target

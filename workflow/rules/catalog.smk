@@ -10,11 +10,16 @@ rule build_catalog:
         selected=expand(f"{RESULTS}/{{sample}}/selected.parquet", sample=SAMPLES),
         lost=f"{RESULTS}/dataset/lost.parquet",
     output:
-        parquet=f"{RESULTS}/catalog/photoz_catalog.parquet",
-        fits=f"{RESULTS}/catalog/photoz_catalog.fits",
+        catalogs=expand(
+            f"{RESULTS}/catalog/photoz_catalog.{{suffix}}", suffix=exporters.suffixes(FORMATS, "catalog")
+        ),
         ledger=report(f"{RESULTS}/ledger.csv", category="Sample"),
         lost=f"{RESULTS}/lost.parquet",
-        pz=expand(f"{RESULTS}/catalog/pz_{{model}}.hdf5", model=WITH_PZ),
+        pz=expand(
+            f"{RESULTS}/catalog/pz_{{model}}.{{suffix}}",
+            model=WITH_PZ,
+            suffix=exporters.suffixes(FORMATS, "pz"),
+        ),
     log:
         f"logs/{RUN}/build_catalog.log",
     conda:
@@ -23,15 +28,18 @@ rule build_catalog:
         mem_mb=1500,
     params:
         settings=settings("release", config_hash=science_hash(), grid=config["evaluation"]["grid"]),
-        code=fingerprint("build-catalog", *SURVEY_MODULES),
+        code=fingerprint(
+            "build-catalog", *SURVEY_MODULES, *(exporters.REGISTRY.modules[name] for name in FORMATS)
+        ),
+        formats=FORMATS,
         service=SERVICE,
         support=lambda wildcards, input: option("--support", input.support),
-        pz=lambda wildcards, output: os.path.dirname(output.parquet),
+        folder=f"{RESULTS}/catalog",
     shell:
         "python -m skyloom build-catalog --settings {params.settings:q} --data {input.data:q} "
         "--predictions {input.predictions:q} --calibrated {input.calibrated:q} --raw {input.raw:q} --rejected {input.rejected:q} "
-        "--selected {input.selected:q} --lost {input.lost:q} {params.support:q} --service {params.service:q} --parquet {output.parquet:q} "
-        "--fits {output.fits:q} --pz {params.pz:q} --ledger {output.ledger:q} --all-lost {output.lost:q} 2> {log:q}"
+        "--selected {input.selected:q} --lost {input.lost:q} {params.support:q} --service {params.service:q} "
+        "--formats {params.formats:q} --folder {params.folder:q} --ledger {output.ledger:q} --all-lost {output.lost:q} 2> {log:q}"
 
 
 rule evaluate:

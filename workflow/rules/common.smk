@@ -18,10 +18,12 @@ if os.path.isdir(f"{SOURCE}/skyloom"):
         os.environ["PYTHONPATH"] = os.pathsep.join([SOURCE, *filter(None, others)])
 
 from skyloom import config as skyloom_config
-from skyloom import acquisition, trainings
+from skyloom import acquisition, textfiles, trainings
 from skyloom.provenance.canonical import canonical, digest
 from skyloom.errors import InputError
+from skyloom.models import families
 from skyloom.provenance.fingerprint import fingerprint
+from skyloom.release import exporters
 from skyloom.surveys import imaging
 
 # A recipe given with --configfile is a whole configuration; config.yaml is the one used without.
@@ -63,20 +65,26 @@ for service in SERVICES:
         workflow.register_resource(f"{service}_slots", acquisition.known_services()[service].slots)
 COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"
 MODELS = sorted(config["models"])
-FUSIONS = [model for model in MODELS if trainings.is_fusion(model)]
-WITH_PZ = [model for model in MODELS if trainings.has_pz(model, config["models"][model])]
-MODEL_SURVEYS = {model: trainings.surveys_of(model, config["models"][model]) for model in FUSIONS}
 SWEEP = trainings.sweep(config["models"], config["sweep"])
+FAMILIES = {model: families.of(model) for model in {**config["models"], **SWEEP}}
+OPTIONS = {
+    model: FAMILIES[model].options(given) for model, given in {**config["models"], **SWEEP}.items()
+}
+FUSIONS = [model for model in MODELS if FAMILIES[model].reads == "surveys"]
+WITH_PZ = [model for model in MODELS if FAMILIES[model].gives_pz(OPTIONS[model])]
+MODEL_SURVEYS = {model: list(FAMILIES[model].surveys(OPTIONS[model])) for model in FUSIONS}
 SEEDS = config["train"]["seeds"]
 # The name of the evaluation table where it is one that is set aside for the end.
 FINAL = os.path.basename(config["local"]["tables"].get("evaluation", "").split(":")[0])
 FINAL = FINAL if FINAL in config["evaluation"]["final_files"] else ""
 PEERS = [*config["peers"]["models"], *sorted(config["peers"]["tables"])] if LABELLED else []
+FORMATS = exporters.chosen(config["release"]["formats"])
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
 
 # Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.
 os.environ.update(
     SKYLOOM_SERVICES=json.dumps(acquisition.services(config)),
+    PYTHONUTF8="1",  # a job reads and writes UTF-8 whatever the locale
     SKYLOOM_JOBS_LOCK=os.path.abspath(f"{RESULTS}/.jobs.lock"),
 )
 
@@ -86,7 +94,7 @@ PLANNED = PLAN if PLAN.exists() else SHIPPED if SHIPPED.exists() else None
 if PLANNED:
     from skyloom.sample.plan import read_plan
 
-    SHARDS = read_plan(PLANNED.read_text())
+    SHARDS = read_plan(textfiles.read(PLANNED))
 elif config["archive"] == "local":
     SHARDS = [f"h{config['local']['n_shards']}_{k}" for k in range(config["local"]["n_shards"])]
 else:
@@ -140,7 +148,7 @@ def count_bands():
         return 0
     import csv
 
-    with open(config["local"]["images"]) as handle:
+    with open(config["local"]["images"], encoding="utf-8-sig") as handle:
         return len({row.get("band") for row in csv.DictReader(handle, skipinitialspace=True)})
 
 
@@ -177,7 +185,7 @@ def fusion_tables():
     hiding = [
         model
         for model in FUSIONS
-        if config["models"][model].get("survey_dropout") and len(MODEL_SURVEYS[model]) > 1
+        if OPTIONS[model].survey_dropout and len(MODEL_SURVEYS[model]) > 1
     ]
     out = expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/degradation.csv", model=hiding, seed=SEEDS)
     out += [f"{RESULTS}/evaluation/attribution.csv"] if config["attribution"]["models"] else []

@@ -18,7 +18,7 @@ rule download_cutouts:
         rpm=survey_rpm,
     params:
         settings=stamp_settings,
-        code=survey_code,
+        code=lambda wildcards: fingerprint("download-cutouts", *survey_modules(wildcards)),
         source=lambda wildcards, input: (
             option("--manifest", input.manifest)
             or option("--cache", f"{CACHE}/{wildcards.survey}/{wildcards.shard}.sqlite")

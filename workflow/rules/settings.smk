@@ -44,15 +44,19 @@ def slots(service):
     )
 
 
-def survey_code(wildcards):
-    """Fingerprint of a survey's stamps: its own module decides them."""
-    own = [] if config["archive"] == "local" else [imaging.REGISTRY.modules[wildcards.survey]]
-    return fingerprint("download-cutouts", *own)
+def survey_modules(wildcards):
+    """The module that decides a survey's stamps; none for images of the user's own."""
+    return [] if config["archive"] == "local" else [imaging.REGISTRY.modules[wildcards.survey]]
 
 
 def model_size(model):
     """Stamp size whose files a model reads; a network without images reads the smallest."""
-    return config["models"][model].get("size", 64) if model.startswith("galaxiesml_cnn") else min(SIZES)
+    return FAMILIES[model].size(OPTIONS[model]) or min(SIZES)
+
+
+def model_code(verb, *more):
+    """Fingerprint of a verb at work on a model: of its family alone, not of the others, and of the modules `more`."""
+    return lambda wildcards: fingerprint(verb, families.module(wildcards.model), *more)
 
 
 def model_data(splits):
@@ -63,19 +67,19 @@ def model_data(splits):
 def model_settings(wildcards):
     """The model's block with the training settings."""
     options = {**config["models"], **SWEEP}[wildcards.model]
-    own = {"acquisition": acquired()} if wildcards.model in FUSIONS else {}
+    own = {"acquisition": acquired()} if FAMILIES[wildcards.model].reads == "surveys" else {}
     return settings("train", model=wildcards.model, seed=int(wildcards.seed), options=options, **own)
 
 
 def tuned(wildcards):
     """The settings chosen for a model with `tune`."""
-    wanted = config["models"].get(wildcards.model, {}).get("tune")
+    wanted = wildcards.model in config["models"] and OPTIONS[wildcards.model].tune
     return [f"{RESULTS}/models/{wildcards.model}/tuned.json"] if wanted else []
 
 
 def reweighted(wildcards):
     """The weights of a model's training objects."""
-    like = {**config["models"], **SWEEP}[wildcards.model].get("reweight")
+    like = OPTIONS[wildcards.model].reweight
     return [f"{RESULTS}/dataset/weights_{like}.h5"] if like else []
 
 
@@ -98,19 +102,13 @@ def acquired():
 
 
 def training_memory(wildcards):
-    """MB of a training: weights, gradients, the optimiser's state and the best weights of the large encoders."""
-    options = {**config["models"], **SWEEP}[wildcards.model]
-    large = wildcards.model in {**dict.fromkeys(FUSIONS), **SWEEP} and options.get("encoder", "large") in (
-        "base",
-        "large",
-    )
-    return 20000 if large else 4000
+    """MB of a training."""
+    return FAMILIES[wildcards.model].memory_mb(OPTIONS[wildcards.model])
 
 
 def pretrained(wildcards):
-    """Files of published weights that a model starts from."""
-    options = {**config["models"], **SWEEP}[wildcards.model]
-    return [options[key] for key in ("pretrained", "pretrained_small") if options.get(key)]
+    """Files that a model starts from."""
+    return list(FAMILIES[wildcards.model].files(OPTIONS[wildcards.model]).values())
 
 
 def sweep_points():

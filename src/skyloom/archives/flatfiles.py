@@ -36,13 +36,13 @@ def _download(client, url: str, path: Path) -> None:
     part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".etag")
     headers = {}
     if part.exists() and note.exists():
-        headers = {"Range": f"bytes={part.stat().st_size}-", "If-Range": json.loads(note.read_text())}
+        headers = {"Range": f"bytes={part.stat().st_size}-", "If-Range": json.loads(note.read_text(encoding="utf-8"))}
     with client.open("GET", url, headers=headers, stream_ok=(200, 206)) as response:
         tag, length = response.headers.get("ETag"), response.headers.get("Content-Length")
         if response.status_code == 200:
             part.unlink(missing_ok=True)
         if tag:
-            note.write_text(json.dumps(tag))
+            note.write_text(json.dumps(tag), encoding="utf-8")
         got = 0
         with open(part, "ab") as handle:
             for block in response.iter_content(1 << 20):

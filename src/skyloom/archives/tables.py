@@ -39,7 +39,7 @@ def _text(name, given):
     first line, else, where that line is all numbers, c1, c2, ..."""
     import pandas
 
-    with open(name) as handle:
+    with open(name, encoding="utf-8") as handle:
         lines = []
         for line in handle:
             lines.append(line)

@@ -22,7 +22,7 @@ STAGES = {"knn": ("k_nearneigh", "KNearNeighInformer", "KNearNeighEstimator"),
 
 def main(path: str) -> None:
     """Do the job that a JSON file describes."""
-    job = json.loads(Path(path).read_text())
+    job = json.loads(Path(path).read_text(encoding="utf-8"))
     training, testing = (dict(np.load(job[name])) for name in ("training", "testing"))
     with tempfile.TemporaryDirectory() as folder:
         run = forest if job["peer"] == "random_forest" else stages

@@ -21,7 +21,7 @@ VERSION = f"3:{sys.version_info[0]}.{sys.version_info[1]}"
 def recall(name: str) -> dict:
     """The facts kept under a name; empty where there are none, or another Python's."""
     try:
-        found = json.loads((PLACE / f"{name}.json").read_text())
+        found = json.loads((PLACE / f"{name}.json").read_text(encoding="utf-8"))
         return found["facts"] if found.get("version") == VERSION else {}
     except (OSError, ValueError, KeyError, AttributeError):
         return {}
@@ -33,7 +33,7 @@ def remember(name: str, facts: dict) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         PLACE.mkdir(exist_ok=True)
-        temporary.write_text(json.dumps({"version": VERSION, "facts": facts}))
+        temporary.write_text(json.dumps({"version": VERSION, "facts": facts}), encoding="utf-8")
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)

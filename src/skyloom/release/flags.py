@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from skyloom.errors import InputError
 from skyloom.surveys import imaging
 
@@ -35,3 +37,8 @@ def assigned(surveys: dict[str, int | None]) -> dict[str, int]:
                              "or fetch fewer surveys")
         out[f"{name}_not_ok"] = bit
     return dict(sorted(out.items(), key=lambda one: one[1]))
+
+
+def flag_names(bits: dict[str, int]) -> str:
+    """Flag names by bit as JSON, for metadata."""
+    return json.dumps({str(bit): name for name, bit in bits.items()})

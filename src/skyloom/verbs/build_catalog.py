@@ -13,8 +13,8 @@ from skyloom.errors import InputError, SkyloomError
 from skyloom.provenance import ledger
 from skyloom.provenance.canonical import digest
 from skyloom.provenance.fingerprint import fingerprint
-from skyloom.pz import distribution, quantiles
-from skyloom.release import catalog, flags, formats
+from skyloom.pz import distribution
+from skyloom.release import catalog, exporters, flags
 from skyloom.verbs import common
 
 
@@ -29,15 +29,13 @@ def arguments(parser) -> None:
     parser.add_argument("--calibrated", nargs="*", default=[], help="files of the verb calibrate")
     parser.add_argument("--support", default="", help="file of the verb support")
     parser.add_argument("--service", default="hsc")
-    parser.add_argument("--pz", required=True, help="folder of pz_{model}.hdf5")
-    for name in ("parquet", "fits", "ledger", "all-lost"):
+    parser.add_argument("--formats", nargs="+", required=True, help="names of exporters")
+    for name in ("folder", "ledger", "all-lost"):
         parser.add_argument(f"--{name}", required=True)
 
 
 def run(args) -> None:
-    """Write the catalog twice (Parquet, FITS), ledger.csv and lost.parquet; SkyloomError if the ledger doesn't add up."""
-    import pandas
-
+    """Write the catalog and p(z) in all formats, ledger.csv and lost.parquet; SkyloomError if the ledger doesn't add up."""
     table, status, bands, magnitudes = _dataset(args.data)
     surveys = _surveys(args.data)
     models = catalog.combine_predictions([_prediction(path) for path in args.predictions])
@@ -50,22 +48,34 @@ def run(args) -> None:
     raw = [store.parquet_meta(path) for path in args.raw]
     code = digest([fingerprint("build-catalog"), *(store.attributes(path)["model_code"] for path in args.predictions)])
     meta = common.provenance(args.settings, code) | {"query_sha256": ",".join(m["query_sha256"] for m in raw),
-                                                     "flag_bits": formats.flag_names(flags.flag_bits(surveys)),
+                                                     "flag_bits": flags.flag_names(flags.flag_bits(surveys)),
                                                      **calibrations}
     steps, lost = _ledger(args, raw)
     chain = ledger.build_ledger(steps, lost)
     ends = chain.groupby("sample")["rows_out"].last().sum()
     if ends != len(columns["object_id"]):
         raise SkyloomError(f"the ledger ends with {ends} rows, the catalog has {len(columns['object_id'])}")
-    store.write_parquet(args.parquet, pandas.DataFrame(columns), meta)
-    formats.write_fits(args.fits, columns, meta)
-    order = np.argsort(table["object_id"], kind="stable")
-    for name, block in models.items():
-        if "arrays" in block:
-            arrays, error = _stored(distribution.take(block["arrays"], order), args.settings)
-            formats.write_qp(Path(args.pz) / f"pz_{name}.hdf5", table["object_id"][order], arrays, meta | error)
+    _export(args, table["object_id"], columns, models, meta)
     store.write_csv(args.ledger, chain)
     store.write_parquet(args.all_lost, lost, meta)
+
+
+def _export(args, ids, columns: dict, models: dict, meta: dict) -> None:
+    """The files of the folder; InputError before the first if the disk has no room for them."""
+    order = np.argsort(ids, kind="stable")
+    files = [(f"photoz_catalog.{one.suffix}", one, exporters.blocks_of(columns), meta) for one in _formats(args, "catalog")]
+    for name, block in models.items():
+        if "arrays" in block:
+            arrays, error = _stored(block["arrays"], args.settings)
+            rows = exporters.blocks_of({"object_id": ids, **arrays}, order, shared=distribution.SHARED)
+            files += [(f"pz_{name}.{one.suffix}", one, rows, meta | error) for one in _formats(args, "pz")]
+    exporters.room(args.folder, [(one, rows) for _, one, rows, _ in files])
+    for name, one, rows, about in files:
+        exporters.export(one, Path(args.folder) / name, rows, about)
+
+
+def _formats(args, kind: str) -> list:
+    return [one for one in map(exporters.REGISTRY.__getitem__, args.formats) if one.kind == kind]
 
 
 def _dataset(paths):
@@ -119,8 +129,7 @@ def _stored(arrays: dict, settings) -> tuple[dict, dict]:
     """p(z) in the form in which it is kept, and what the file says of the change."""
     if settings["pz"] == "native":
         return arrays, {}
-    edges = np.asarray(arrays.get("edges", distribution.grid(*settings["grid"])), float)
-    levels, locs, error = quantiles.compress(distribution.probabilities(arrays, edges), edges)
+    levels, locs, error = distribution.compressed(arrays, distribution.grid(*settings["grid"]))
     return {"levels": levels, "locs": locs}, {"largest_cdf_error": float(np.nanmax(error, initial=0.0)),
                                               "median_cdf_error": float(np.nanmedian(error)) if len(error) else 0.0}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.errors import InputError
 from skyloom.pz import comparison, distribution, histogram, metrics, scores, tomography
 from skyloom.release import figures, tables
@@ -67,7 +67,7 @@ def run(args) -> None:
 
 def _count_final(path: Path, settings: dict) -> None:
     """Append this evaluation's time, run, table and configuration to the list of final runs."""
-    old = path.read_text() if path.exists() else "time,run,table,config_hash\n"
+    old = textfiles.read(path) if path.exists() else "time,run,table,config_hash\n"
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     store.write_text(path, f"{old}{now},{settings['run']},{settings['table']},{settings['config_hash']}\n")
 
@@ -83,24 +83,20 @@ def _scored(models: dict, index) -> dict:
 
 def _draw(scored, zs, frame, folder) -> None:
     for model in frame.loc[frame["metric"] == "not_applicable", "model"]:
-        with store.replacing(folder / f"z_{model}.png") as path:
-            figures.z_against_z(np.zeros(0), np.zeros(0), model, path)
+        figures.drawn(figures.z_against_z, folder / f"z_{model}.png", np.zeros(0), np.zeros(0), model)
     for model, seeds in scored.items():
         block = seeds["ensemble"]
         if "+" in model:
             continue
-        with store.replacing(folder / f"z_{model}.png") as path:
-            if "pz" in block:
-                regions = [histogram.quantile(block["pz"], block["edges"], level) for level in (0.05, 0.95)]
-                figures.regions(block["z"], zs, *regions, model, path)
-            else:
-                figures.z_against_z(block["z"], zs, model, path)
+        if "pz" in block:
+            regions = [histogram.quantile(block["pz"], block["edges"], level) for level in (0.05, 0.95)]
+            figures.drawn(figures.regions, folder / f"z_{model}.png", block["z"], zs, *regions, model)
+        else:
+            figures.drawn(figures.z_against_z, folder / f"z_{model}.png", block["z"], zs, model)
     values = {model: scores.pit(seeds["ensemble"]["pz"], seeds["ensemble"]["edges"], zs)
               for model, seeds in scored.items() if "pz" in seeds["ensemble"]}
-    with store.replacing(folder / "pit.png") as path:
-        figures.pit(values, path)
-    with store.replacing(folder / "binned.png") as path:
-        figures.binned_metrics(frame[frame["subset"] == ""], path)
+    figures.drawn(figures.pit, folder / "pit.png", values)
+    figures.drawn(figures.binned_metrics, folder / "binned.png", frame[frame["subset"] == ""])
 
 
 def _subsets(path, index, expressions: dict, asked=()) -> dict[str, np.ndarray]:

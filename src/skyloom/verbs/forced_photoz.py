@@ -16,13 +16,12 @@ import numpy as np
 
 from skyloom import acquisition, config, store
 from skyloom.archives import tables
-from skyloom.dataset import multi
 from skyloom.errors import InputError
-from skyloom.models import artefact, registry
-from skyloom.pz import histogram
-from skyloom.release import catalog, flags, formats
+from skyloom.models import artefact, families
+from skyloom.pz import distribution
+from skyloom.release import catalog, exporters, flags
 from skyloom.surveys import imaging
-from skyloom.train import estimation, loop
+from skyloom.train import data, estimation, loop
 from skyloom.verbs import common, download_cutouts, download_map, measure_dust, measure_photometry, pack_multi
 
 
@@ -34,35 +33,27 @@ def arguments(parser) -> None:
     parser.add_argument("--config", nargs="*", default=[], help="config files whose `services` (rates, addresses) apply")
     parser.add_argument("--cache", default="cache/forced_photoz", help="folder of raw replies and dust maps")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", required=True, help=".csv, .fits or .parquet")
+    parser.add_argument("--out", required=True, help="the suffix of an exporter: .csv, .fits, .parquet")
 
 
 def run(args) -> None:
     """Write the catalog's columns for the given positions; a position that no survey of the model saw has NaN and flags."""
-    import pandas
-
     model, card = artefact.load(args.model)
-    made = card.get("acquisition")
-    if not registry.family(card["model"]) or not made:
-        raise InputError(f"{args.model} holds {card['model']}, whose inputs can't be made from a position alone; forced-photoz "
+    made = card.acquisition
+    if families.of(card.model).reads != "surveys" or not made:
+        raise InputError(f"{args.model} holds {card.model}, whose inputs can't be made from a position alone; forced-photoz "
                          "is not supported for it: give a fusion model of a multi-survey run")
-    if Path(args.out).suffix not in (".csv", ".fits", ".parquet"):
-        raise InputError(f"--out {args.out} has no known suffix; end it in .csv, .fits or .parquet")
+    exporter = exporters.by_suffix(args.out)
     members = positions(args)
     _environment(args, made)
     with tempfile.TemporaryDirectory() as folder:
-        data = _dataset(args, card, made, members, Path(folder))
-        columns, meta = _columns(model, card, data, loop.choose_device(args.device))
+        packed = _dataset(args, card, made, members, Path(folder))
+        columns, meta = _columns(model, card, packed, loop.choose_device(args.device))
     blind = int(((columns["flags"] & (1 << flags.BITS["no_z_phot"])) != 0).sum())
     if blind:
         print(f"forced-photoz: {blind} of {len(members)} positions were seen by no survey of the model (flag no_z_phot)",
               file=sys.stderr)
-    if args.out.endswith(".fits"):
-        formats.write_fits(args.out, columns, meta)
-    elif args.out.endswith(".csv"):
-        store.write_csv(args.out, pandas.DataFrame(columns))
-    else:
-        store.write_parquet(args.out, pandas.DataFrame(columns), meta)
+    exporters.export(exporter, args.out, exporters.blocks_of(columns), meta)
 
 
 def positions(args):
@@ -112,12 +103,12 @@ def _dataset(args, card, made, members, folder: Path) -> Path:
     place = {name: folder / f"{name}.parquet" for name in ("members", "splits", "dust", "photometry")}
     store.write_parquet(place["members"], members)
     store.write_parquet(place["splits"], members[["object_id"]].assign(split="target", subset=""))
-    cutouts = {survey: folder / f"{survey}.h5" for survey in card["surveys"]}
+    cutouts = {survey: folder / f"{survey}.h5" for survey in card.surveys}
     for survey, out in cutouts.items():
         asked = base | acquisition.stamp_settings(made["stamps"], survey, made["rerun"], identity) | {"max_failed_fraction": 1.0}
         rpm = services[imaging.REGISTRY[survey].service.name]["rpm"]
         download_cutouts.fetch(asked, place["members"], survey, Path(args.cache) / survey / "positions.sqlite", rpm, out)
-    maps = {column.removeprefix("ebv_"): folder / f"{column}.json" for column in card["ebv"]}
+    maps = {column.removeprefix("ebv_"): folder / f"{column}.json" for column in card.ebv}
     for name, out in maps.items():
         asked = {**base, "archive": made["archive"], "identity": identity}
         download_map.fetch(asked, name, made["dust"]["files"][name], Path(args.cache) / "dust", out)
@@ -133,13 +124,13 @@ def _dataset(args, card, made, members, folder: Path) -> Path:
 
 def _columns(model, card, path, device):
     """(catalog columns, metadata) of a packed file."""
-    loop.prepare(card["seed"], card["threads"])
-    split = multi.opened(path, card)
-    pz, edges = estimation.pz_of_split(model, card, split, device), np.array(card["bin_edges"])
-    one = {"model": card["model"], "seed": card["seed"], "object_id": split.columns["object_id"],
-           "z": pz.astype(float) @ histogram.centres(edges), "pz": pz, "edges": edges}
+    loop.prepare(card.seed, card.threads)
+    split = data.of_card(path, card)
+    found = estimation.predicted(families.of(card.model), model, card, split, device)
+    one = {"model": card.model, "seed": card.seed, "object_id": split.columns["object_id"], **found}
+    edges = found.get("edges", distribution.grid(-0.1, 4.0, 0.005))
     columns = catalog.build(store.columns(path), None, [], [], catalog.combine_predictions([one]), "", edges, split.status)
-    meta = common.provenance({"run": card["run"], "release": card["release"]}) | {
-        "model": card["model"], "seed": card["seed"], "data_hash": card["data_hash"],
-        "flag_bits": formats.flag_names(flags.flag_bits(card["surveys"]))}
+    meta = common.provenance({"run": card.run, "release": card.release}) | {
+        "model": card.model, "seed": card.seed, "data_hash": card.data_hash,
+        "flag_bits": flags.flag_names(flags.flag_bits(card.surveys))}
     return columns, meta

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.cutouts import stamps
 from skyloom.measure import morphology
 from skyloom.progress import Progress
@@ -28,7 +26,7 @@ def run(args) -> None:
     import torch
 
     torch.set_num_threads(1)
-    kernel = morphology.read_kernel(Path(args.kernel).read_text())
+    kernel = morphology.read_kernel(textfiles.read(args.kernel))
     with store.reading(args.cutouts) as handle:
         ids, status = store.column(handle, "object_id"), handle["status"][:]
         bands, scale = handle.attrs["bands"].split(","), float(handle.attrs["pixel_scale"])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.archives import dustmaps
 from skyloom.verbs import common
 
@@ -28,7 +27,7 @@ def reddening(settings: dict, members, maps, out) -> None:
     import pandas
 
     table = store.read_parquet(members)
-    facts = [json.loads(Path(path).read_text()) for path in maps]
+    facts = [json.loads(textfiles.read(path)) for path in maps]
     found = pandas.DataFrame({"object_id": table["object_id"]})
     for fact in facts:
         found[f"ebv_{fact['map']}"] = dustmaps.values(fact["map"], fact["files"], table["ra"], table["dec"])

@@ -123,11 +123,11 @@ def _elsewhere(args, settings, names, training, testing, edges):
         for name, table in (("training", training), ("testing", testing)):
             job[name] = f"{folder}/{name}.npz"
             np.savez(job[name], **{key: table[key] for key in ("magnitudes", "errors", "z")})
-        Path(folder, "job.json").write_text(json.dumps(job))
+        Path(folder, "job.json").write_text(json.dumps(job), encoding="utf-8")
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
         command = [os.path.abspath(args.python), rail_job.__file__, f"{folder}/job.json"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False,
-                              env={**environment, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": folder})
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", cwd=folder,
+                              check=False, env={**environment, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": folder})
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             why = next((line for line in reversed(lines) if "rror: " in line), lines[-1])  # below it a trace of its libraries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.sample import plan, shards
 from skyloom.verbs import common
 
@@ -27,7 +27,7 @@ def run(args) -> None:
         part.insert(0, "sample", sample)
         parts.append(part)
     together = pandas.concat(parts, ignore_index=True).sort_values("object_id", kind="stable")
-    names = plan.read_plan(Path(args.plan).read_text())
+    names = plan.read_plan(textfiles.read(args.plan))
     positions = (together["ra"], together["dec"]) if "ra" in together else (None, None)
     home = shards.assign(names, together["object_id"], *positions)
     meta = common.provenance(args.settings)

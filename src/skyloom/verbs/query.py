@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.verbs import common
 
 
@@ -33,7 +32,7 @@ def _archive(args):
     from skyloom.archives import hsc_sql
     from skyloom.errors import ServiceError
 
-    sql = hsc_sql.render(Path(args.template).read_text(), args.settings)
+    sql = hsc_sql.render(textfiles.read(args.template), args.settings)
     release = args.settings["release"]
     with common.service("hsc", args.rpm) as (client, urls, account, options):
         jobs = hsc_sql.CatalogJobs(client, urls["sql_url"], account, options["poll_s"])

@@ -34,7 +34,8 @@ def run(args) -> None:
     catalog = store.read_parquet(args.catalog)
     chain = pandas.read_csv(args.ledger)
     sections = [("From archive to catalog", report.flow_chart(chain) + report.table(chain)), *_cuts(args.cuts)]
-    lost = store.read_parquet(args.lost).groupby(["sample", "step", "reason"]).size().rename("rows").reset_index()
+    lost = store.read_parquet(args.lost, ["sample", "step", "reason"])
+    lost = lost.groupby(["sample", "step", "reason"]).size().rename("rows").reset_index()
     sections.append(("Lost on the way", report.table(lost)))
     with tempfile.TemporaryDirectory() as folder:
         sections += _sample(catalog, Path(folder))
@@ -58,10 +59,10 @@ def _sample(catalog, folder):
     """n(z), sky map, states."""
     z = {"z_spec": catalog["z_spec"].to_numpy()}
     z |= {name: catalog[name].to_numpy() for name in catalog if name.startswith("z_") and f"{name}_std" in catalog}
-    figures.redshift_histogram(z, folder / "nz.png")
+    figures.drawn(figures.redshift_histogram, folder / "nz.png", z)
     text = report.figure(folder / "nz.png", "Redshift distribution of the catalog")
     if np.isfinite(catalog["ra"]).any():
-        figures.sky_map(catalog["ra"].to_numpy(), catalog["dec"].to_numpy(), catalog["split"].to_numpy(), folder / "sky.png")
+        figures.drawn(figures.sky_map, folder / "sky.png", *(catalog[name].to_numpy() for name in ("ra", "dec", "split")))
         text += report.figure(folder / "sky.png", "Positions by split")
     counts = catalog.groupby(["split", *[c for c in catalog if c.startswith("status_")]]).size().rename("objects")
     return [("The sample", text + report.table(counts.reset_index()))]
@@ -78,7 +79,7 @@ def _stamps(path, folder):
         order = good[np.argsort(z[good])]
         chosen = order[np.unique(np.linspace(0, len(order) - 1, 7).astype(int))]
         images = [handle["image"][int(k), b] for k in chosen]
-        figures.stamps_over_redshift(images, z[chosen], folder / "stamps.png")
+        figures.drawn(figures.stamps_over_redshift, folder / "stamps.png", images, z[chosen])
         text = report.figure(folder / "stamps.png", f"{bands[b]} stamps over redshift, linear above, logarithmic below")
         text += _overlay(handle, bands[b], b, good, folder)
     return [("Stamps", text)]
@@ -94,14 +95,16 @@ def _overlay(handle, band, b, good, folder) -> str:
     if not len(use):
         return ""
     k = int(use[np.argmax(table["isophotal_area"][use])])
-    figures.morphology_overlay(handle["image"][k, b], {name: table[name][k] for name in names},
-                               f"object {handle['object_id'][k]}, {band}", folder / "overlay.png")
+    figures.drawn(figures.morphology_overlay, folder / "overlay.png", handle["image"][k, b],
+                  {name: table[name][k] for name in names}, f"object {handle['object_id'][k]}, {band}")
     return report.figure(folder / "overlay.png", "Isophotal ellipse (1 and 3 times) and half-light radius")
 
 
 def _training(paths, folder):
-    histories = {f"{Path(p).parts[-3]} {Path(p).parts[-2]}": np.loadtxt(p, delimiter=",", skiprows=1, ndmin=2) for p in paths}
-    figures.losses(histories, folder / "losses.png")
+    import pandas
+
+    histories = {f"{Path(p).parts[-3]} {Path(p).parts[-2]}": pandas.read_csv(p).to_numpy(float) for p in paths}
+    figures.drawn(figures.losses, folder / "losses.png", histories)
     return [("Training", report.figure(folder / "losses.png", "Loss over epochs; the lowest dashed point is kept"))]
 
 

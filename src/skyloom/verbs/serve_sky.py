@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import yaml
 
+from skyloom import textfiles
 from skyloom.errors import InputError
 
 
@@ -47,8 +47,8 @@ def run(args) -> None:
 
 def _faults(path: str) -> list[dict]:
     try:
-        found = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
+        found = yaml.safe_load(textfiles.read(path))
+    except yaml.YAMLError as error:
         raise InputError(f"the fault file {path} can't be read ({error}); give a YAML list") from None
     if not isinstance(found, list):
         raise InputError(f"the fault file {path} holds no list; give a YAML list of mappings")
