@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+import urllib.parse
+
 from skyloom.errors import InputError
 from skyloom.provenance.canonical import digest
 from skyloom.surveys import imaging, spectro
 from skyloom.surveys.service import Service
 
+LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
 LIVE = {
     "sdss": {"url": "https://skyserver.sdss.org"},
     "desi": {"url": "https://data.desi.lbl.gov/public/edr/spectro/redux/fuji/zcatalog/zall-pix-fuji.fits"},
@@ -52,14 +57,17 @@ def services(config: dict) -> dict:
 
 
 def share(config: dict, service: str) -> tuple[int, int]:
-    """(slots, requests a minute) of one job that asks an imaging service.
+    """(slots, requests a minute) of one job that asks a service: with fewer jobs at a time than the service has slots a job takes
+    more of them, so that all jobs together never open more streams, nor ask faster, than the config says."""
+    block = config["services"][service]
+    together, known = jobs(service, block), known_services()
+    return -(-(known[service].slots if service in known else 1) // together), max(1, block["rpm"] // together)
 
-    As many jobs as the service has slots work at a time, never more than its streams: with fewer streams a job takes more slots,
-    so that all jobs together never open more streams, nor ask faster, than the config says.
-    """
-    most, block = known_services()[service].slots, config["services"][service]
-    jobs = min(most, block["streams"])
-    return -(-most // jobs), max(1, block["rpm"] // jobs)
+
+def addresses(name: str) -> dict[str, str]:
+    """{key of the config: public addresses} of a service, empty for one that is no survey's."""
+    known = known_services()
+    return dict(known[name].urls) if name in known else LIVE.get(name, {})
 
 
 def several(config: dict) -> bool:
@@ -78,9 +86,57 @@ def largest_stamp(config: dict) -> float:
     return round(max(sides.values()), 6)
 
 
-def identity(archive: str, release: str, embedded: dict) -> str:
-    """What raw replies depend on besides the request; `embedded` without its faults."""
-    return f"embedded sky {digest(embedded)}" if archive == "embedded" else f"{archive} {release}"
+def identity(archive: str, release: str, embedded: dict, name: str = "", urls=None) -> str:
+    """What raw replies of the service `name` depend on besides the request; `embedded` without its faults.
+
+    `urls` {key: addresses}, of which those count that are not the service's public ones: what another server answered in a
+    rehearsal is not the archive's. The embedded sky is the same wherever on this machine it is served.
+    """
+    elsewhere = set()
+    for key, value in (urls or {}).items():
+        public = {place(url) for url in addresses(name).get(key, "").split()} if archive == "live" else set()
+        elsewhere |= {place(url) for url in value.split()} - public if key.endswith("url") and value else set()
+    if archive == "embedded":
+        elsewhere = {where for where in elsewhere if not LOOPBACK.fullmatch(urllib.parse.urlsplit(where).hostname or "")}
+    known = f"embedded sky {digest(embedded)}" if archive == "embedded" else f"{archive} {release}"
+    return known + (f" at {' '.join(sorted(elsewhere))}" if elsewhere else "")
+
+
+def place(url: str) -> str:
+    """An address in one spelling: scheme, host, port and path; without login, query and checksum."""
+    parts = urllib.parse.urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        raise InputError(f"the address {url} has no port that is a number; mend it in `services`") from None
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    port = "" if port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f":{port}"
+    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+def jobs(name: str, options: dict) -> int:
+    """Jobs at a time that may talk to a service. They share its `streams` and its `rpm`, of which each takes an equal part."""
+    known = known_services()
+    return max(1, min(known[name].slots if name in known else 1, options["streams"], int(options["rpm"])))
+
+
+def check_account_hosts(urls: dict) -> None:
+    """InputError unless every address may be told the HSC account.
+
+    These are the hosts of its public addresses by https, and whatever SKYLOOM_HSC_HOSTS names: `host` or `host:port` (by
+    https; on this machine by http too), `http://host:port`.
+    """
+    home = {urllib.parse.urlsplit(url).hostname for url in addresses("hsc").values()}
+    named = os.environ.get("SKYLOOM_HSC_HOSTS", "").replace(",", " ").lower().split()
+    for url in (url for value in urls.values() for url in value.split()):
+        parts = urllib.parse.urlsplit(place(url))
+        host, spelled = parts.hostname or "", {parts.hostname, parts.netloc}
+        near = parts.scheme == "https" or LOOPBACK.fullmatch(host)
+        known = (parts.scheme == "https" and host in home) or (near and spelled.intersection(named))
+        if not known and f"{parts.scheme}://{parts.netloc}" not in named:
+            raise InputError(f"{parts.scheme}://{parts.netloc} is refused the account of HSC, which belongs to "
+                             f"{', '.join(sorted(home))} by https; mend `services.hsc` or name the host in SKYLOOM_HSC_HOSTS")
 
 
 def stamp_settings(stamps: dict, survey: str, rerun: str, identity: str) -> dict:

@@ -108,14 +108,19 @@ def _refuse_unknown_options(config: dict) -> None:
     models = config.get("models")
     for name, options in models.items() if isinstance(models, dict) else ():
         family = families.of(str(name))
-        if isinstance(options, dict):
-            _known_options(options, family, f"models.{name}")
+        if not re.search(families.pattern(family.name), str(name)):
+            raise InputError(f"`models.{name}`: after {family.name} a name may go on with _, lower-case letters and digits; "
+                             "change it")
+        _known_options(options, family, f"models.{name}")
+    for k, one in enumerate(config.get("sweep") or ()):
+        for key in ("options", "grid") if isinstance(one, dict) and one.get("model") in families.REGISTRY else ():
+            _known_options(one.get(key), families.REGISTRY[one["model"]], f"sweep.{k}.{key}")
 
 
-def _known_options(options: dict, family, place: str) -> None:
+def _known_options(options, family, place: str) -> None:
     """InputError for an option that a family doesn't have."""
     known = typed.schema(family.Options)["properties"]
-    for key in options:
+    for key in options if isinstance(options, dict) else ():
         if key not in known:
             raise InputError(f"unknown key `{place}.{key}` in the config{typed.nearest(key, known)}; the options of "
                              f"{family.name} are {', '.join(sorted(known))}")
@@ -218,13 +223,10 @@ def _first_line(error) -> str:
 def _sweeps(config: dict, known: dict) -> None:
     """Every point of every grid must be a model's options."""
     for k, one in enumerate(config["sweep"]):
-        family = families.of(one["model"])
-        _known_options(one.get("options", {}), family, f"sweep.{k}.options")
-        _known_options(one["grid"], family, f"sweep.{k}.grid")
         for name, values in one["grid"].items():
             for value in values:
                 try:
-                    _validate({name: value}, {"$defs": known["$defs"], "$ref": f"#/$defs/{family.name}"})
+                    _validate({name: value}, {"$defs": known["$defs"], "$ref": f"#/$defs/{one['model']}"})
                 except InputError as error:
                     raise InputError(f"in `sweep.{k}.grid`: {error}") from None
 

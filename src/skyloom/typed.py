@@ -45,7 +45,8 @@ def read(kind: type, given: dict, what: str, strict: bool = True):
     for name, value in given.items():
         if name in fields:
             _check(value, fields[name], f"{what}: `{name}`")
-            values[name] = tuple(value) if isinstance(value, list) and str(fields[name].type).startswith("tuple") else value
+            listed = isinstance(value, list) and "tuple" in str(fields[name].type).split("[")[0]
+            values[name] = tuple(value) if listed else value
     return kind(**values)
 
 

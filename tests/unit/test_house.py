@@ -98,6 +98,13 @@ def test_pure_rooms_know_no_files_and_no_config(room):
             assert "open(" not in MODULES[name].read_text(), name
 
 
+def test_no_text_depends_on_the_locale():
+    assert not [place for path in MODULES.values() for place in text_io(path)]
+    rules = [*(ROOT / "workflow" / "rules").glob("*.smk"), ROOT / "Snakefile"]
+    assert not [path.name for path in rules for call in re.findall(r"(?:read_text|write_text|\bopen)\(([^)]*)\)", path.read_text(
+        encoding="utf-8")) if "encoding" not in call]
+
+
 def test_what_a_survey_is_stays_above_the_rooms_that_work_for_it():
     """Surveys use archives and cutouts; archives, cutouts and the pure rooms get a survey's facts as arguments."""
     below = [n for n in users("skyloom.surveys") if inside(n, "archives", "cutouts", "measure", "models", "pz", "sky", "sample")]
@@ -136,13 +143,6 @@ def test_no_name_of_a_survey_decides_outside_its_own_file():
         for survey in imaging.REGISTRY:
             found = re.findall(rf"""(?:==|!=|in|not in)\s*[\(\[{{]*["']{survey}["']|startswith\(["']{survey}""", text)
             assert not found, f"{path}: {found}"
-
-
-def test_no_text_depends_on_the_locale():
-    assert not [place for path in MODULES.values() for place in text_io(path)]
-    rules = [*(ROOT / "workflow" / "rules").glob("*.smk"), ROOT / "Snakefile"]
-    assert not [path.name for path in rules for call in re.findall(r"(?:read_text|write_text|\bopen)\(([^)]*)\)", path.read_text(
-        encoding="utf-8")) if "encoding" not in call]
 
 
 def test_nothing_imports_upward():

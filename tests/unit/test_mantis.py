@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.measure import ablation
-from skyloom.models import artefact, attribution, convnext, mantis
+from skyloom.models import artefact, attribution, convnext, mantis, pretrained
 
 # published sizes with a classifier over 1000 classes on top (features x 1000 + 1000)
 PUBLISHED = {"tiny": 28_589_128, "small": 50_223_688, "base": 88_591_464, "large": 197_767_336}
@@ -88,19 +88,19 @@ def test_training_starts_from_published_weights(tmp_path):
     for name, network in (("big", published), ("small", small)):
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, tmp_path / f"{name}.safetensors")
     late = mantis.MantisLate("nano", bins=8, patches={"galex": 4, "unwise": 4})
-    used = artefact.start_from(late, str(tmp_path / "big.safetensors"), str(tmp_path / "small.safetensors"))
+    used = pretrained.start_from(late, str(tmp_path / "big.safetensors"), str(tmp_path / "small.safetensors"))
     assert sorted(used) == ["big.safetensors", "small.safetensors"] and len(used["big.safetensors"]) == 64
     block = "stages.1.blocks.0.mlp.fc1.weight"
     assert torch.equal(late.encoders["ps1"].state_dict()[block], published.state_dict()[block])
     assert torch.equal(late.encoders["unwise"].state_dict()[block], small.state_dict()[block])
     assert late.encoders["galex"].stem[0].weight.shape[1] == 2
     early = mantis.MantisEarly("nano", bins=8)
-    assert artefact.start_from(early, "", "") == {}
+    assert pretrained.start_from(early, "", "") == {}
     (tmp_path / "broken.safetensors").write_bytes(b"no")
     with pytest.raises(InputError, match="broken.safetensors holds no readable weights"):
-        artefact.start_from(early, str(tmp_path / "broken.safetensors"), "")
+        pretrained.start_from(early, str(tmp_path / "broken.safetensors"), "")
     with pytest.raises(InputError, match="big.safetensors: the weights do not fit: stem.0.weight is"):
-        artefact.start_from(mantis.MantisEarly("atto", bins=8), str(tmp_path / "big.safetensors"), "")
+        pretrained.start_from(mantis.MantisEarly("atto", bins=8), str(tmp_path / "big.safetensors"), "")
 
 
 def test_bins_are_explicit():

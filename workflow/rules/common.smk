@@ -67,9 +67,7 @@ COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "lo
 MODELS = sorted(config["models"])
 SWEEP = trainings.sweep(config["models"], config["sweep"])
 FAMILIES = {model: families.of(model) for model in {**config["models"], **SWEEP}}
-OPTIONS = {
-    model: FAMILIES[model].options(given) for model, given in {**config["models"], **SWEEP}.items()
-}
+OPTIONS = {model: FAMILIES[model].options(given) for model, given in {**config["models"], **SWEEP}.items()}
 FUSIONS = [model for model in MODELS if FAMILIES[model].reads == "surveys"]
 WITH_PZ = [model for model in MODELS if FAMILIES[model].gives_pz(OPTIONS[model])]
 MODEL_SURVEYS = {model: list(FAMILIES[model].surveys(OPTIONS[model])) for model in FUSIONS}
@@ -182,11 +180,7 @@ def attribution_figure():
 
 def fusion_tables():
     """What a multi-survey run tells about its networks besides their metrics."""
-    hiding = [
-        model
-        for model in FUSIONS
-        if OPTIONS[model].survey_dropout and len(MODEL_SURVEYS[model]) > 1
-    ]
+    hiding = [model for model in FUSIONS if OPTIONS[model].survey_dropout and len(MODEL_SURVEYS[model]) > 1]
     out = expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/degradation.csv", model=hiding, seed=SEEDS)
     out += [f"{RESULTS}/evaluation/attribution.csv"] if config["attribution"]["models"] else []
     return out + ([f"{RESULTS}/evaluation/sweep.csv"] if SWEEP else [])

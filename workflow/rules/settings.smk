@@ -18,12 +18,17 @@ def science_hash():
     science = {
         key: value for key, value in config.items() if key not in ("services", "run_wait_s", "embedded")
     }
-    return digest(science | {"embedded": EMBEDDED})
+    usual = acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
+    found = {name: archive_identity(name) for name, block in config["services"].items()}
+    rehearsed = {name: origin for name, origin in found.items() if origin != usual}
+    return digest(science | {"embedded": EMBEDDED} | ({"answered_by": rehearsed} if rehearsed else {}))
 
 
-def archive_identity():
-    """What the raw replies depend on besides the request."""
-    return acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
+def archive_identity(service):
+    """What the raw replies of a service depend on besides the request: the archive, and hosts that are not its own."""
+    return acquisition.identity(
+        config["archive"], config["query"]["release"], EMBEDDED, service, config["services"].get(service)
+    )
 
 
 def survey_service(wildcards):
@@ -158,10 +163,15 @@ def peer_settings(wildcards):
     )
 
 
-def survey_settings():
+def survey_settings(wildcards):
     """What a spectroscopic survey's rows depend on."""
     return canonical(
-        {"run": RUN, "release": "", "region": config["query"]["region"], "identity": archive_identity()}
+        {
+            "run": RUN,
+            "release": "",
+            "region": config["query"]["region"],
+            "identity": archive_identity(wildcards.survey),
+        }
     )
 
 
@@ -184,7 +194,7 @@ def query_settings(wildcards):
         return canonical(
             {"archive": "local", "run": RUN, "release": "local", "parts": parts, "columns": local["columns"]}
         )
-    return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity()})
+    return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity("hsc")})
 
 
 def query_template(wildcards):
@@ -231,13 +241,12 @@ def stamp_settings(wildcards):
     """What the stamps of a survey depend on besides their members."""
     own = {"pixel_scale": config["local"]["pixel_scale"]} if config["archive"] == "local" else {}
     rerun = config["query"]["rerun"]
-    return settings(
-        **acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, archive_identity()), **own
-    )
+    origin = archive_identity(survey_service(wildcards))
+    return settings(**acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, origin), **own)
 
 
 def overlap_arcsec():
-    """Side of the square in which stamps of different splits must not overlap."""
+    """Side of the square in which stamps of different splits must not overlap: the largest stamp of all surveys."""
     if config["split"]["overlap_arcsec"] is not None:
         return config["split"]["overlap_arcsec"]
     return acquisition.largest_stamp(config)

@@ -15,6 +15,7 @@ from skyloom.archives.plane import Plane
 from skyloom.errors import ReplyError
 
 ROWS = 990  # rows of a list; the service takes at most 1000
+MEMBER = 200_000_000  # bytes between two members of a tar: a cutout of 3000 px has 110 MB
 # planes that make a pixel useless; DETECTED, BRIGHT_OBJECT and the like only inform
 BAD_PLANES = ("BAD", "SAT", "NO_DATA", "SUSPECT", "CR", "INTRP")
 CUTOUT = "rerun type filter tract ra dec sw sh image mask variance"
@@ -48,14 +49,17 @@ def sort_key(row: str):
 
 
 class _Tail(io.RawIOBase):
-    """A reader that remembers whether a tar's closing zero blocks came by."""
+    """A reader that remembers whether a tar's closing zero blocks came by, and reads no more than `left` bytes."""
 
     def __init__(self, source):
-        self.source, self.last = source, b""
+        self.source, self.last, self.left = source, b"", MEMBER
 
     def read(self, size=-1):
         part = self.source.read(size)
         self.last = (self.last + part)[-1024:]
+        self.left -= len(part)
+        if self.left < 0:
+            raise ReplyError("too_large", f"more than {MEMBER / 1e6:.0f} MB for one member of the tar")
         return part
 
     def finish(self) -> bool:
@@ -65,7 +69,8 @@ class _Tail(io.RawIOBase):
 
 
 def members(stream):
-    """Yield (row index, name, bytes) of a streamed tar; ReplyError `truncated` or `not_a_tar` if it doesn't end well.
+    """Yield (row index, name, bytes) of a streamed tar; ReplyError `truncated`, `not_a_tar` or `too_large` if it doesn't
+    end well.
 
     Whatever came whole before the end is yielded first.
     """
@@ -74,6 +79,9 @@ def members(stream):
         with tarfile.open(fileobj=tail, mode="r|", errorlevel=2) as archive:
             for member in archive:
                 match = re.match(r"(?:.*/)?(\d+)-", member.name)
+                if member.size > MEMBER:
+                    raise ReplyError("too_large", f"{member.name} is said to have {member.size / 1e6:.0f} MB")
+                tail.left = 2 * MEMBER  # headers of the next one are read ahead
                 if match and member.isfile():
                     data = archive.extractfile(member).read()
                     if len(data) != member.size:

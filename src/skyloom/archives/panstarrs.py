@@ -10,6 +10,7 @@ from skyloom.archives.plane import Plane
 from skyloom.errors import ReplyError
 
 POSITIONS = 5000  # a request; others send 10,000
+SOUTHERN_EDGE = -32.0  # deg: the survey ends at -30, its pointings a field of view farther
 _COLUMNS = ("projcell", "subcell", "ra", "dec", "filter", "mjd", "type", "filename", "shortname")
 UNITS = {"", "counts", "count", "adu", "dn"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,39 +12,11 @@ from safetensors.torch import load_file, save
 from skyloom.errors import InputError
 from skyloom.models import families
 from skyloom.models.card import Card
-from skyloom.models.convnext import adapt
 
 
 def weights_bytes(model) -> bytes:
     """The trainable parameters as safetensors bytes."""
     return save({name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad})
-
-
-def start_from(model, path: str, small: str) -> dict[str, str]:
-    """Load published encoder weights (safetensors, timm's names) into a fusion network; {file name: sha256}.
-
-    `path` goes into the encoder of an early network or of PS1, `small` into those of GALEX and unWISE; an empty one leaves
-    the encoder as it is. InputError if a file can't be read or doesn't fit.
-    """
-    used = {}
-    late = getattr(model, "encoders", None)
-    encoders = [("ps1", model.encoder)] if late is None else list(late.items())
-    for survey, encoder in encoders:
-        file = path if survey == "ps1" else small
-        if not file:
-            continue
-        try:
-            published = load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{file} holds no readable weights ({error}); give a safetensors file") from None
-        try:
-            encoder.load_state_dict(adapt(published, encoder))
-        except InputError as error:
-            raise InputError(f"{file}: {error}") from None
-        other = small if file == path else path
-        name = file if other and other != file and Path(other).name == Path(file).name else Path(file).name
-        used[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    return used
 
 
 def load(folder):
@@ -71,7 +42,7 @@ def describe(name: str, given: dict) -> dict:
     vary, others are passed over. InputError for an unknown model or value."""
     family = families.of(name)
     about = {key: given.get(key) or value for key, value in family.variants.items()}
-    options = family.options(about)
+    options = family.options({**family.described, **about})
     example = family.example(options)
     with torch.device("meta"):  # sizes without memory
         model = family.build(Card(name, options, **example))

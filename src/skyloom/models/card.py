@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from skyloom import typed
 from skyloom.models import families
@@ -24,7 +24,7 @@ class Card:
     inputs: tuple[str, ...] = ()
     table: dict | None = None
     image: dict | None = None
-    bands: list | dict = ()
+    bands: list | dict = field(default_factory=list)
     head: dict | None = None
     zero_point: float | None = None
     pixel_scale: float | dict | None = None
@@ -57,7 +57,7 @@ class Card:
     def read(cls, given: dict) -> Card:
         """From model.json's content; keys of other versions are passed over. InputError for a missing one or a family that
         nobody knows."""
-        known = {field.name for field in fields(cls)}
+        known = {one.name for one in fields(cls)}
         own = families.of(given["model"]).options(given["options"], strict=False)
         return typed.read(cls, {key: given[key] for key in given if key in known} | {"options": own}, "model.json")
 

@@ -90,9 +90,10 @@ class Family:
 
     `name` may go on in a config (`tabular_b`); `reads`: `columns` of any run's table, `stamps` of its one survey besides, or
     stamps of several `surveys`; `Options` a frozen dataclass below `Training`; `least` objects from which anything is
-    learned; `batch` objects at a time in a prediction; `variants` {option: value} that describe-model may change; `ablations`
-    {name in the config: (model it makes, empty for `{model}_{name}`; what that sees)}; `fusion` `early`, or `late`
-    for networks with `features(survey, image)` and `join(features, table)`.
+    learned; `batch` objects at a time in a prediction; `variants` {option: value} that describe-model may change, `described`
+    {option: value} beside them where the published size is not the default one; `ablations` {name in the config: (model that
+    it makes, empty for `{model}_{name}`; what that sees)}; `fusion` `early`, or `late` for networks with `features(survey,
+    image)` and `join(features, table)`.
     A split, as the methods get it, has `path, n, columns`; with stamps `images(rows)`, `ivar(rows)`, `ivar_sample()`; with
     surveys `surveys, bands, scale, stamp, status, names, read(survey, rows, what)`, `ebv()`.
     """
@@ -106,6 +107,7 @@ class Family:
     batch = 256
     fusion = ""
     variants: Mapping[str, object] = {}
+    described: Mapping[str, object] = {}
     ablations: Mapping[str, tuple[str, tuple[str, ...]]] = {}
 
     # facts, known without torch

@@ -16,8 +16,9 @@ _ORDER = ("failed", "no_coverage", "too_small", "masked", "ok")
 
 
 def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
-    """{model: {object_id, mean, std, seeds}} of predictions (dicts with model, seed, object_id, z); of those with p(z) (in one
-    of `distribution.FORMS`) also `arrays`, their mean over seeds, and `uncertainty`, what of its spread the seeds agree on.
+    """{model: {object_id, mean, std, seeds}} of predictions (dicts with model, seed, object_id, z); of those with p(z) (the
+    arrays of one of `distribution.FORMS`, or `stored`) also `arrays`, their mean over seeds, and `uncertainty`, what of its
+    spread the seeds agree on.
 
     InputError if two predictions of the run don't hold the same objects in the same order, or seeds of one model were trained on
     different data (`data_hash`).
@@ -34,8 +35,9 @@ def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
                              "rerun train")
         block["z"].append(one["z"])
         block["seeds"].append(one["seed"])
-        if distribution.form(one):
-            block["parts"].append({name: one[name] for name in distribution.NAMES if name in one})
+        part = one.get("stored") or {name: one[name] for name in distribution.NAMES if name in one}
+        if distribution.form(part):
+            block["parts"].append(part)
     for block in out.values():
         z = np.stack(block["z"])
         if parts := block.pop("parts"):

@@ -33,7 +33,8 @@ def masks(options: dict, magnitude_columns) -> list[tuple[str, tuple[str, ...], 
         out.append(("isprimary", ("isprimary",), lambda f: f["isprimary"]))
     if options["magnitudes"]:
         out.append(("magnitude_range", tuple(magnitude_columns), magnitudes))
-    out.append(("duplicate_specz_name", ("specz_name",), lambda f: ~f["specz_name"].duplicated()))
+    out.append(("duplicate_specz_name", ("specz_name",),
+                lambda f: ~f["specz_name"].duplicated() | f["specz_name"].isna() | (f["specz_name"] == "")))
     out.append(("duplicate_object_id", ("object_id",), lambda f: ~f["object_id"].duplicated()))
     return out
 

@@ -35,7 +35,8 @@ def fetch(settings: dict, name: str, own: str, folder, out) -> None:
     else:
         with common.service("dust", 60) as (client, urls, _, _options):
             place = Path(folder) / digest(settings["identity"])  # another archive's files are not these
-            paths = dustmaps.place(name, client, urls.get("url") or chosen.url, place)
+            published = chosen.md5 if settings["archive"] == "live" else ()
+            paths = dustmaps.place(name, client, urls.get("url") or chosen.url, place, md5=published)
     # the embedded Galaxy's maps are its own: nobody published their checksums
     expected = None if settings["archive"] == "live" or own else [""] * len(paths)
     facts = {"map": name, "version": chosen.version, "scale": chosen.scale, "source": chosen.source,

@@ -97,20 +97,24 @@ def _environment(args, made) -> None:
 
 def _dataset(args, card, made, members, folder: Path) -> Path:
     """The packed file of the positions, made by the functions behind the run's verbs."""
-    identity = acquisition.identity(made["archive"], made["release"], made["embedded"])
     base = {"run": "forced_photoz", "release": made["release"]}
     services = json.loads(os.environ["SKYLOOM_SERVICES"])
+
+    def identity(name):
+        return acquisition.identity(made["archive"], made["release"], made["embedded"], name, services.get(name))
+
     place = {name: folder / f"{name}.parquet" for name in ("members", "splits", "dust", "photometry")}
     store.write_parquet(place["members"], members)
     store.write_parquet(place["splits"], members[["object_id"]].assign(split="target", subset=""))
     cutouts = {survey: folder / f"{survey}.h5" for survey in card.surveys}
     for survey, out in cutouts.items():
-        asked = base | acquisition.stamp_settings(made["stamps"], survey, made["rerun"], identity) | {"max_failed_fraction": 1.0}
-        rpm = services[imaging.REGISTRY[survey].service.name]["rpm"]
+        host = imaging.REGISTRY[survey].service.name
+        asked = acquisition.stamp_settings(made["stamps"], survey, made["rerun"], identity(host)) | {"max_failed_fraction": 1.0}
+        asked, rpm = base | asked, services[host]["rpm"]
         download_cutouts.fetch(asked, place["members"], survey, Path(args.cache) / survey / "positions.sqlite", rpm, out)
     maps = {column.removeprefix("ebv_"): folder / f"{column}.json" for column in card.ebv}
     for name, out in maps.items():
-        asked = {**base, "archive": made["archive"], "identity": identity}
+        asked = {**base, "archive": made["archive"], "identity": identity("dust")}
         download_map.fetch(asked, name, made["dust"]["files"][name], Path(args.cache) / "dust", out)
     if maps:
         measure_dust.reddening(base, place["members"], maps.values(), place["dust"])

@@ -37,7 +37,8 @@ def run(args) -> None:
         table = pack.table_columns(members, chosen, morphology)
     except KeyError as error:
         raise InputError(f"an object of {args.splits} is missing from the shards ({error}); rerun from plan_shards") from None
-    meta = common.provenance(args.settings) | {"split": args.split, "split_method": args.settings["method"],
+    method = store.parquet_meta(args.splits).get("split_method", args.settings["method"])
+    meta = common.provenance(args.settings) | {"split": args.split, "split_method": method,
                                                "magnitude_columns": ",".join(c for c in table if c.endswith("_mag"))}
     with store.writing(args.hdf5, meta) as handle:
         if places is not None:

@@ -46,8 +46,9 @@ def split_file(settings: dict, split: str, splits, members, cutouts: dict[str, l
         table = pack.table_columns(rows, chosen, _measured(dust, photometry))
     except KeyError as error:
         raise InputError(f"an object of {splits} is missing from the shards ({error}); rerun from plan_shards") from None
-    meta = common.provenance(settings) | {"split": split, "surveys": ",".join(cutouts), "split_method": settings["method"],
-                                          "magnitude_columns": ""}
+    method = store.parquet_meta(splits).get("split_method", settings["method"])
+    meta = common.provenance(settings) | {"split": split, "surveys": ",".join(cutouts), "split_method": method,
+                                          "magnitude_columns": ",".join(_magnitudes(table, cutouts))}
     if dust:
         meta["dust_maps"] = json.dumps(store.parquet_meta(dust[0])["dust_maps"])
     with store.writing(hdf5, meta) as handle:
@@ -56,6 +57,11 @@ def split_file(settings: dict, split: str, splits, members, cutouts: dict[str, l
         for name in table.columns:
             store.put(handle, name, table[name].to_numpy())
     store.write_csv(csv, table)
+
+
+def _magnitudes(table, surveys) -> list[str]:
+    """The photometry's magnitudes, `{survey}_{band}_mag`: what calibration, support and peers read."""
+    return [name for name in table if name.endswith("_mag") and name.split("_")[0] in surveys]
 
 
 def _measured(*kinds):

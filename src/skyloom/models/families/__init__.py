@@ -12,12 +12,13 @@ REGISTRY = Registry("skyloom.models.families", "FAMILY", "skyloom.models", Famil
 
 
 def of(model: str) -> Family:
-    """The family of a model's name, the one of the longest name that fits; InputError for another name."""
-    fitting = [name for name in REGISTRY if model == name or model.startswith(name + "_")]
-    if not fitting:
-        raise InputError(f"unknown model {model!r}{nearest(model, REGISTRY)}; known: {', '.join(REGISTRY)}, whose names may go "
-                         "on (tabular_b)")
-    return REGISTRY[max(fitting, key=len)]
+    """The family of a model's name, the one of the longest name with which it begins; InputError for another name."""
+    parts = model.split("_")
+    for k in range(len(parts), 0, -1):
+        if (name := "_".join(parts[:k])) in REGISTRY:
+            return REGISTRY[name]
+    raise InputError(f"unknown model {model!r}{nearest(model, REGISTRY)}; known: {', '.join(REGISTRY)}, whose names may go on "
+                     "(tabular_b)")
 
 
 def module(model: str) -> str:
@@ -32,6 +33,8 @@ def options(model: str, given: dict) -> Training:
 
 def pattern(name: str) -> str:
     """Regular expression of the model names of a family: its own, which may go on unless that makes it another family's."""
-    longer = [other.removeprefix(name + "_") for other in REGISTRY if other.startswith(name + "_")]
+    own = name.split("_")
+    longer = ["_".join(parts[len(own):]) for parts in (other.split("_") for other in REGISTRY)
+              if parts[:len(own)] == own and parts != own]
     not_those = f"(?!_(?:{'|'.join(longer)})(?:_|$))" if longer else ""
     return f"^{name}{not_those}(_[a-z0-9_]+)?$"

@@ -97,9 +97,9 @@ class Mantis(Family):
 
     def start(self, model, card, learn):
         """Published weights, where options name them."""
-        from skyloom.models import artefact
+        from skyloom.models import pretrained
 
-        return {"pretrained": artefact.start_from(model, card.options.pretrained, card.options.pretrained_small)}
+        return {"pretrained": pretrained.start_from(model, card.options.pretrained, card.options.pretrained_small)}
 
     def arrays(self, card, split, rows, z=None, training=False):
         """{survey: pixels} and E(B-V); z are the classes of the published head, for another redshifts, of the rows that have a

@@ -12,6 +12,7 @@ class MantisLate(_mantis.Mantis):
     title = "Mantis Shrimp, surveys joined behind their encoders"
     fusion = "late"
     ablations = _mantis.ABLATIONS
+    described = {"patch_small": 4}
 
     def network(self, options, surveys, ebv, outputs):
         """The stems of the small stamps may have a stride of their own."""

@@ -113,7 +113,9 @@ SERVICE = Service(
             "cutout_url": "https://hsc-release.mtk.nao.ac.jp/das_cutout/pdr2/cgi-bin/cutout",
             "psf_url": "https://hsc-release.mtk.nao.ac.jp/psf/pdr2/cgi/getpsf"},
     rpm=30, streams=2, most_streams=2, timeout_s=300, total_s=3600, wait_initial_s=2.0, slots=2, account=True,
-    options={"poll_s": {"type": "number", "exclusiveMinimum": 0, "default": 1.0}})
+    options={"poll_s": {"type": "number", "exclusiveMinimum": 0, "default": 1.0},
+             "job_s": {"type": "number", "exclusiveMinimum": 0, "default": 21600,
+                       "description": "how long a catalog job may take"}})
 
 # Extinction: the law of Schlafly & Finkbeiner (2011) at HSC's filters. The aperture, not in a paper, is PS1's in arcsec.
 SURVEY = ImagingSurvey(

@@ -33,32 +33,15 @@ class PanStarrs(Cutouts):
 
     def fetch(self, client, urls: dict, options: dict, cache: Replies, progress) -> dict[str, str]:
         """Ask for what is missing; {key: cause} of what was never answered."""
-        from skyloom.cutouts import singles
+        from skyloom.archives import panstarrs
+        from skyloom.cutouts import filelists, singles
 
-        dead = self._fetch_lists(client, urls["filenames_url"], options["attempts"], cache, progress)
+        where = dict(zip(self.lists, zip(self.ra, self.dec, strict=True), strict=True))
+        dead = filelists.fetch(client, urls["filenames_url"], where,
+                               lambda positions: panstarrs.list_form(positions, self.bands, self.kinds),
+                               options["attempts"], cache, progress)
         asks = sorted(self._asks(urls["fitscut_url"], cache), key=lambda ask: ask.params["red"])  # the server's file cache
         return dead | singles.fetch(client, asks, cache, options["attempts"], options["streams"], progress)
-
-    def _fetch_lists(self, client, url, attempts, cache, progress) -> dict[str, str]:
-        from skyloom.archives import panstarrs, replies
-        from skyloom.errors import ServiceError
-
-        have = cache.have()
-        todo = [k for k, key in enumerate(self.lists) if key not in have]
-        for start in range(0, len(todo), panstarrs.POSITIONS):
-            part = todo[start:start + panstarrs.POSITIONS]
-            where = [(self.ra[k], self.dec[k]) for k in part]
-            try:
-                rows = self._listed(client, url, where, attempts)
-            except ServiceError as error:
-                return {self.lists[k]: str(error) for k in todo[start:]}
-            for k, found in zip(part, panstarrs.by_position(rows, where), strict=True):
-                lines = [" ".join(row.values()) for row in found]
-                cache.put(self.lists[k], replies.OK if found else replies.NO_COVERAGE,
-                          "\n".join([" ".join(rows[0]), *lines]).encode() if found else None)
-            cache.commit()
-            progress.step(len(part))
-        return {}
 
     def _files(self, k: int, cache, kind: str) -> dict[str, str]:
         from skyloom.archives import panstarrs, replies
@@ -101,7 +84,8 @@ class PanStarrs(Cutouts):
                 digests.append("")
                 continue
             found = [cache.get(self._key(k, names[band])) if band in names else None for names in files]
-            made.append(self._stamp(k, band, found, dead.get(self._key(k, files[0][band]), "")))
+            causes = [dead.get(self._key(k, names[band]), "") for names in files if band in names]
+            made.append(self._stamp(k, band, found, next(filter(None, causes), "")))
             digests.append(found[0][2] if found[0] else "")
         return made, self.kernels(), digests
 
@@ -121,20 +105,6 @@ class PanStarrs(Cutouts):
         if len(planes) > 1:
             planes[0].variance = planes[1].image
         return centred(planes[0], calibrated(planes[0]), self.ra[k], self.dec[k], self.settings)
-
-    def _listed(self, client, url, where, attempts) -> list[dict]:
-        """The file list of some positions, asked again while the reply is none; ServiceError in the end."""
-        from skyloom.archives import panstarrs
-        from skyloom.errors import ReplyError, ServiceError
-
-        for attempt in range(attempts):
-            try:
-                body = client.fetch("POST", url, **panstarrs.list_form(where, self.bands, self.kinds))
-                return panstarrs.parse_list(body.decode("utf-8", "replace"))
-            except ReplyError:
-                if attempt == attempts - 1:
-                    raise
-        raise ServiceError("no attempts allowed")
 
 
 SERVICE = Service("ps1", {"filenames_url": "https://ps1images.stsci.edu/cgi-bin/ps1filenames.py",
