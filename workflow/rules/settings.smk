@@ -31,12 +31,6 @@ def archive_identity(service):
     )
 
 
-def share(service):
-    """One job's share of a service's requests a minute."""
-    block = config["services"][service]
-    return block["rpm"] // acquisition.jobs(service, block)
-
-
 def survey_service(wildcards):
     """The service that hands out a survey's stamps; none for images of the user's own."""
     return "" if config["archive"] == "local" else imaging.REGISTRY[wildcards.survey].service.name
@@ -55,10 +49,9 @@ def slots(service):
     )
 
 
-def survey_code(wildcards):
-    """Fingerprint of a survey's stamps: its own module decides them."""
-    own = [] if config["archive"] == "local" else [imaging.REGISTRY.modules[wildcards.survey]]
-    return fingerprint("download-cutouts", *own)
+def survey_modules(wildcards):
+    """The module that decides a survey's stamps; none for images of the user's own."""
+    return [] if config["archive"] == "local" else [imaging.REGISTRY.modules[wildcards.survey]]
 
 
 def model_size(model):
