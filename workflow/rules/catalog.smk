@@ -1,7 +1,7 @@
 rule build_catalog:
     """Catalog, ledger and lost objects."""
     input:
-        data=[f"{dataset_name(s, min(SIZES))}.hdf5" for s in SPLITS],
+        data=packed(SPLITS),
         predictions=predictions,
         calibrated=calibrated,
         support=[f"{RESULTS}/dataset/support.h5"] if LABELLED else [],
@@ -46,7 +46,7 @@ rule evaluate:
     """Metrics with intervals on the testing split, tables in the papers' layouts, figures."""
     input:
         catalog=f"{RESULTS}/catalog/photoz_catalog.parquet",
-        data=f"{dataset_name('testing', min(SIZES))}.hdf5" if LABELLED else [],
+        data=packed(["testing"] if LABELLED else []),
         predictions=predictions,
         peers=peer_predictions,
         calibrated=calibrated,

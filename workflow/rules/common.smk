@@ -1,5 +1,6 @@
 """The configuration and the lists of files that it implies."""
 
+import functools
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ if os.path.isdir(f"{SOURCE}/skyloom"):
 from skyloom import config as skyloom_config
 from skyloom import acquisition, textfiles, trainings
 from skyloom.archives.paths import split_path
+from skyloom.provenance import contents
 from skyloom.provenance.canonical import canonical, digest
 from skyloom.errors import InputError
 from skyloom.models import families
@@ -139,36 +141,55 @@ def morphology_files(wildcards=None):
     return expand(f"{RESULTS}/morphology/{{shard}}.parquet", shard=shards()) if IMAGES and not MULTI else []
 
 
-def count_bands():
-    """Bands of the stamps: the survey's, or those that the manifest of local images names."""
-    if config["archive"] != "local":
-        return len(imaging.REGISTRY[SERVICE].bands)
-    if not config["local"]["images"]:
-        return 0
+@functools.cache
+def manifest_rows():
+    """The manifest of local images, read when jobs are planned, never while the Snakefile is parsed."""
     from skyloom.archives import manifest
 
     try:
-        return len(manifest.named_bands(config["local"]["images"]))
+        return manifest.entries(config["local"]["images"])
     except InputError as error:
         raise WorkflowError(f"skyloom: {error}")
 
 
-NBANDS = count_bands()
+def count_bands():
+    """Bands of the stamps: the survey's, or those that the manifest of local images names."""
+    if config["archive"] != "local":
+        return len(imaging.REGISTRY[SERVICE].bands)
+    return len({row["band"] for row in manifest_rows()})
 
 
-PACK_SIZE = "_{size}" if IMAGES else ""
+OWN_IMAGES = config["archive"] == "local" and IMAGES
 
 
-def dataset_name(split, size):
-    """Path without suffix of one split's file: image files carry bands and size in their name."""
+def dataset_name(split, size, bands=None):
+    """Path without suffix of one split's file: image files carry bands and size in their name.
+
+    Without `bands` it is for functions that run when jobs are planned, since they may have to look into the manifest.
+    """
     if MULTI:
         return f"{RESULTS}/dataset/multi_{split}"
     if not IMAGES:
         return f"{RESULTS}/dataset/table_{split}"
-    return f"{RESULTS}/dataset/{NBANDS}x{size}x{size}_{split}_with_morphology"
+    return f"{RESULTS}/dataset/{bands or count_bands()}x{size}x{size}_{split}_with_morphology"
 
 
+# How many bands the user's own images have is in the name that is asked for.
+PACKED = dataset_name("{split}", "{size}", "{bands}" if OWN_IMAGES else None)
+PACK_LOG = "_{bands}x{size}" if OWN_IMAGES else "_{size}" if IMAGES else ""
 SIZES = config["stamps"]["packed"] if IMAGES else [0]
+
+
+def packed(splits):
+    """Input function: the files of the given splits (names, or patterns of wildcards) at the smallest size."""
+    return lambda wildcards: [f"{dataset_name(s.format(**wildcards), min(SIZES))}.hdf5" for s in splits]
+
+
+def packed_size(wildcards):
+    """The size that is asked for; a sentence where the name asks for other bands than the manifest has."""
+    if OWN_IMAGES and int(wildcards.bands) != count_bands():
+        raise WorkflowError(f"skyloom: the manifest names {count_bands()} bands, not {wildcards.bands}")
+    return wildcards.get("size", 0)
 
 
 def dataset_files(wildcards=None):
@@ -200,5 +221,6 @@ wildcard_constraints:
     map="[a-z0-9]+",
     split="training|validation|testing|target",
     size=r"\d+",
+    bands=r"\d+",
     model="[a-z0-9_]+",
     seed=r"\d+",

@@ -2,8 +2,8 @@ rule download_cutouts:
     """The stamps of one shard; raw replies stay in cache/, which Snakemake neither declares nor deletes."""
     input:
         members=f"{RESULTS}/shards/{{shard}}.parquet",
-        manifest=[config["local"]["images"]] if config["archive"] == "local" and IMAGES else [],
-        images=image_files,
+        manifest=[config["local"]["images"]] if OWN_IMAGES else [],
+        images=ancient(image_files),
     output:
         cutouts=f"{RESULTS}/cutouts/{{survey}}/{{shard}}.h5",
     log:

@@ -59,10 +59,10 @@ else:
             cutouts=cutout_files,
             morphology=morphology_files,
         output:
-            hdf5=dataset_name("{split}", "{size}") + ".hdf5",
-            csv=dataset_name("{split}", "{size}") + ".csv",
+            hdf5=f"{PACKED}.hdf5",
+            csv=f"{PACKED}.csv",
         log:
-            f"logs/{RUN}/pack/{{split}}{PACK_SIZE}.log",
+            f"logs/{RUN}/pack/{{split}}{PACK_LOG}.log",
         conda:
             "../../envs/core.yaml"
         resources:
@@ -70,7 +70,7 @@ else:
         params:
             settings=split_settings(),
             code=fingerprint("pack"),
-            size=lambda wildcards: wildcards.get("size", 0),
+            size=packed_size,
         shell:
             "python -m skyloom pack --settings {params.settings:q} --splits {input.splits:q} --members {input.members:q} "
             "--cutouts {input.cutouts:q} --morphology {input.morphology:q} --split {wildcards.split:q} --size {params.size:q} "

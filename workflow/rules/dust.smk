@@ -1,5 +1,7 @@
 rule download_map:
     """One dust map: the user's own copy, or a download that stays in cache/."""
+    input:
+        own=own_map,
     output:
         facts=f"{RESULTS}/dust/maps/{{map}}.json",
     log:

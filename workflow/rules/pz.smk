@@ -1,8 +1,8 @@
 rule weigh:
     """Importance weights of the training objects toward another split's magnitudes and colours."""
     input:
-        training=f"{dataset_name('training', min(SIZES))}.hdf5",
-        like=f"{dataset_name('{split}', min(SIZES))}.hdf5",
+        training=packed(["training"]),
+        like=packed(["{split}"]),
     output:
         weights=f"{RESULTS}/dataset/weights_{{split}}.h5",
     log:
@@ -22,7 +22,7 @@ rule weigh:
 rule support:
     """How unlike the training objects each object is."""
     input:
-        data=[f"{dataset_name(s, min(SIZES))}.hdf5" for s in SPLITS],
+        data=packed(SPLITS),
     output:
         support=f"{RESULTS}/dataset/support.h5",
     log:
@@ -67,8 +67,8 @@ rule calibrate:
 rule peer:
     """p(z) of the testing objects by another estimator; it learns from training and validation."""
     input:
-        training=expand(f"{dataset_name('{split}', min(SIZES))}.hdf5", split=["training", "validation"]),
-        testing=f"{dataset_name('testing', min(SIZES))}.hdf5",
+        training=packed(["training", "validation"]),
+        testing=packed(["testing"]),
         table=peer_table,
     output:
         predictions=f"{RESULTS}/peers/{{peer}}/predictions.h5",

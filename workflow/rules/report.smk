@@ -9,7 +9,9 @@ rule report:
         figures=rules.evaluate.output.figures + attribution_figure(),
         tables=rules.evaluate.output.tables + fusion_tables(),
         leaks=f"{RESULTS}/dataset/leaks.csv",
-        stamps=[f"{dataset_name('testing', max(SIZES))}.hdf5"] if IMAGES and not MULTI else [],
+        stamps=lambda wildcards: (
+            [f"{dataset_name('testing', max(SIZES))}.hdf5"] if IMAGES and not MULTI else []
+        ),
         histories=expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/history.csv", model=MODELS, seed=SEEDS),
     output:
         html=f"{RESULTS}/report.html",

@@ -253,28 +253,42 @@ def stamp_settings(wildcards):
     return settings(**acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, origin), **own)
 
 
-IMAGE_FILES = {}
+@functools.cache
+def shard_images():
+    """{shard: the user's files that its stamps are made of}; those below the working folder relative to it."""
+    from skyloom.archives import manifest
+
+    here = os.getcwd() + os.sep
+    found = manifest.files(manifest_rows(), shards())
+    return {shard: [path.removeprefix(here) for path in paths] for shard, paths in found.items()}
 
 
 def image_files(wildcards):
-    """Every file of the user's own that a shard's stamps are made of: images, planes of noise, masks, kernels."""
-    if config["archive"] != "local" or not IMAGES:
-        return []
-    from skyloom.archives import manifest
+    """Every file of the user's own that a shard's stamps are made of: images, planes of noise, masks, kernels.
 
-    if not IMAGE_FILES:
-        IMAGE_FILES.update(manifest.files(manifest.entries(config["local"]["images"]), shards()))
-    return [path for path in IMAGE_FILES[wildcards.shard] if os.path.exists(path)]
+    What isn't there is no input: it costs its own stamp.
+    """
+    return [path for path in shard_images()[wildcards.shard] if os.path.exists(path)] if OWN_IMAGES else []
 
 
 def image_content(wildcards):
-    """What these files hold: an image that gets its old time back after an edit reruns its stamps, too."""
-    found = image_files(wildcards)
-    if not found:
-        return ""
-    from skyloom.archives import manifest
+    """What these files hold. Their times count for nothing: an image that is touched reruns nothing, one that gets its old time
+    back after an edit its stamps."""
+    return (
+        contents.state(shard_images()[wildcards.shard], Path(CACHE) / "local" / "contents.json")
+        if OWN_IMAGES
+        else ""
+    )
 
-    return manifest.content(found)
+
+def own_map(wildcards):
+    """The user's own files of a dust map; that one is missing is the verb's to say."""
+    where = config["dust"]["files"][wildcards.map]
+    if not where:
+        return []
+    from skyloom.archives import dustmaps
+
+    return [str(path) for path in dustmaps.own_files(wildcards.map, where) if os.path.exists(path)]
 
 
 def overlap_arcsec():

@@ -41,6 +41,12 @@ MAPS = {
                          "TAU353", 1.49e4, "true", "R2.01", _PLANCK, "Planck Collaboration XLVIII 2016, A&A 596, A109")}
 
 
+def own_files(name: str, own: str) -> list[Path]:
+    """The files of a map in the user's own folder, or the one file that `own` is."""
+    where, names = Path(own), MAPS[name].files
+    return [where] if where.is_file() and len(names) == 1 else [where / file for file in names]
+
+
 def place(name: str, client, base: str, folder: Path, own: str = "", md5=()) -> list[Path]:
     """The files of a map: the user's own folder or file where given, else in `folder`, downloaded if absent or not of the
     `md5` given for each.
@@ -49,8 +55,7 @@ def place(name: str, client, base: str, folder: Path, own: str = "", md5=()) -> 
     """
     chosen = MAPS[name]
     if own:
-        where = Path(own)
-        paths = [where] if where.is_file() and len(chosen.files) == 1 else [where / file for file in chosen.files]
+        paths = own_files(name, own)
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise InputError(f"the dust map {name} needs {missing[0]}, which is not there; get it from {chosen.source} "

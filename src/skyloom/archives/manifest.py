@@ -1,6 +1,6 @@
 """The manifest of local images: a delimited text file with one row an object and band.
 
-Read by the standard library alone, because the workflow asks for its bands and files while it plans its jobs.
+Read without pandas, because the workflow asks for its bands and files while it plans its jobs.
 """
 
 from __future__ import annotations
@@ -13,17 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from skyloom.archives import ids
-from skyloom.archives.replies import file_digest
 from skyloom.errors import InputError
-from skyloom.provenance import memory
-from skyloom.provenance.canonical import digest
 
 REQUIRED = ("object_id", "band", "path")
 NUMBERS = ("plane", "zero_point", "ra", "dec", "x", "y", "pixel_scale")
 OTHER_PATHS = ("variance_path", "ivar_path", "mask_path", "psf_path")
 OPTIONAL = ("hdu", *NUMBERS, "unit", *OTHER_PATHS, "variance_hdu", "ivar_hdu", "mask_hdu", "psf_hdu")
 PATHS = ("path", *OTHER_PATHS)
-BIG = 100_000_000  # bytes of a file beyond which its content is not hashed
 EMPTY = {"", "nan", "null", "none", "na", "n/a", "<na>", "-", "--"}
 
 
@@ -146,26 +142,6 @@ def read_manifest(path):
 def bands_of(table) -> list[str]:
     """Bands of a manifest's table (or column of bands) in the order of their first appearance."""
     return list(dict.fromkeys(table["band"]))
-
-
-def named_bands(path) -> list[str]:
-    """Bands of a manifest in the order of their first appearance, remembered as long as it stays the same file."""
-    return memory.of_file("manifests", path, lambda path: bands_of({"band": [row["band"] for row in entries(path)]}))
-
-
-def content(paths) -> str:
-    """Digest of files' contents, missing ones too: of an image that is edited and gets its old time back, the content tells.
-
-    A file is read again only when its size or times change; of one above BIG only these count.
-    """
-    found = []
-    for path in paths:
-        try:
-            large = Path(path).stat().st_size > BIG
-            found.append((path, "" if large else memory.of_file("images", path, file_digest)))
-        except OSError:
-            found.append((path, "missing"))
-    return digest(found)
 
 
 def files(rows: list[dict], shards: list[str]) -> dict[str, list[str]]:

@@ -97,7 +97,8 @@ def _store(options, members, name, survey, cache, dead, out) -> list[str]:
             causes.append("; ".join(f"{band}: {s.status} {s.cause}".strip()
                                     for band, s in zip(bands, made, strict=True) if s.status != "ok" or s.cause))
             failed += [s.cause for s in made if s.status == "failed"]
-        facts["pixel_scale"] = np.where(np.isfinite(facts["pixel_scale"]), facts["pixel_scale"], survey.scale)
+        if not getattr(survey, "own_scales", False):
+            facts["pixel_scale"][:] = survey.scale
         for column, values in facts.items():
             handle.create_dataset(column, data=values, track_times=False)
         store.put(handle, "cause", causes)

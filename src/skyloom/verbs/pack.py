@@ -77,8 +77,9 @@ def _pixels(handle, args, places) -> None:
                 out["mask"][k] = source["mask"][row][:, window, window]
                 for name in ("status", "psf", "pixel_scale", "cd"):
                     out[name][k] = source[name][row]
-    if n:
-        handle.attrs["pixel_scale"] = float(np.median(out["pixel_scale"][:]))
+    scales = out["pixel_scale"][:] if n else np.zeros(0)
+    if np.isfinite(scales).any():  # of images of one's own, each with its own: the dataset `pixel_scale` holds them
+        handle.attrs["pixel_scale"] = float(np.nanmedian(scales))
 
 
 def _create(handle, source, n, size, zero_point) -> dict:
