@@ -14,7 +14,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from skyloom.errors import InputError
+from skyloom.errors import InputError, SkyloomError
+
+GAP = 64  # rows that are rather read and dropped than skipped
 
 
 @contextlib.contextmanager
@@ -78,19 +80,26 @@ def parquet_meta(path) -> dict:
     return json.loads((pyarrow.parquet.read_schema(path).metadata or {}).get(b"skyloom", b"{}"))
 
 
-def unreadable(path, error) -> InputError:
+def parquet_rows(path) -> int:
+    """Number of rows of a Parquet file."""
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_metadata(path).num_rows
+
+
+def unreadable(path, error, remedy: str = "delete it and rerun") -> InputError:
     """The sentence for a file that is missing, truncated or of another kind."""
     text = " ".join(str(error).split())[:120]
-    return InputError(f"{path} can't be read ({text}); delete it and rerun")
+    return InputError(f"{path} can't be read ({text}); {remedy}")
 
 
 @contextlib.contextmanager
-def reading(path):
-    """An open h5py.File; InputError if the file is missing or corrupt."""
+def reading(path, remedy: str = "delete it and rerun"):
+    """An open h5py.File; InputError, which ends in `remedy`, if the file is missing or corrupt."""
     try:
         handle = h5py.File(path, "r")
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable(path, error, remedy) from None
     with handle:
         yield handle
 
@@ -154,6 +163,55 @@ def columns(path, names=None) -> dict[str, np.ndarray]:
     with reading(path) as handle:
         names = [n for n in handle if getattr(handle[n], "ndim", 0) == 1] if names is None else names
         return {name: column(handle, name) for name in names}
+
+
+def rows(path, wanted, at) -> dict[str, np.ndarray]:
+    """Some rows of the named datasets: a slice, or row numbers in any order."""
+    with reading(path) as handle:
+        return {name: _picked(handle[name], at) for name in wanted}
+
+
+def _picked(data, at) -> np.ndarray:
+    """Rows of a dataset; numbers are read as runs of neighbours, because lists are slow in HDF5."""
+    if isinstance(at, slice):
+        return data[at]
+    order = np.argsort(at, kind="stable")
+    ascending = np.asarray(at)[order]
+    out = np.empty((len(at), *data.shape[1:]), data.dtype)
+    ends = np.flatnonzero(np.diff(ascending) > GAP) + 1
+    for first, last in zip([0, *ends], [*ends, len(at)], strict=True):
+        if last > first:
+            low = ascending[first]
+            out[order[first:last]] = data[low:ascending[last - 1] + 1][ascending[first:last] - low]
+    return out
+
+
+@contextlib.contextmanager
+def streaming(path, n: int, meta: dict | None = None, shared=()):
+    """A function append({name: block}) that fills the columns of a new HDF5 file of n rows block by block, arrays of `shared`
+    names, which all rows have together, once; renamed at the end. SkyloomError if the blocks have other rows than n."""
+    filled = 0
+
+    def append(block: dict) -> None:
+        nonlocal filled
+        size = next(len(values) for name, values in block.items() if name not in shared)
+        for name, values in block.items():
+            values = np.asarray(values)
+            if name in shared:
+                if name not in handle:
+                    put(handle, name, values)
+                continue
+            text = values.dtype.kind in "OUST"
+            if name not in handle:
+                kind = h5py.string_dtype() if text else values.dtype
+                handle.create_dataset(name, (n, *values.shape[1:]), kind, track_times=False)
+            handle[name][filled:filled + size] = np.array([str(v) for v in values], object) if text else values
+        filled += size
+
+    with writing(path, meta) as handle:
+        yield append
+        if filled != n:
+            raise SkyloomError(f"{path} got {filled} rows; expected {n}")
 
 
 def write_columns(path, table: dict, meta: dict | None = None) -> None:

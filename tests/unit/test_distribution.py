@@ -8,11 +8,12 @@ import torch
 from scipy.stats import norm
 
 from skyloom.errors import InputError
-from skyloom.models import heads, registry, tabular
+from skyloom.models import families, heads, tabular
+from skyloom.models.card import Card
 from skyloom.pz import distribution, histogram, mixture, quantiles, support, tomography
 from skyloom.release import exporters
 from skyloom.sample import bands, subsets
-from skyloom.train import ensemble, fitting, loop, tuning
+from skyloom.train import ensemble, loop, tuning
 
 EDGES = distribution.grid(-0.1, 2.0, 0.005)
 ONE = {"weights": np.array([[1.0, 0.0]]), "means": np.array([[0.8, 0.1]]), "stds": np.array([[0.05, 0.05]])}
@@ -180,9 +181,10 @@ def test_a_tabular_network_learns_a_colour():
     names, errors = ["g_mag", "r_mag"], {"g_mag": "g_magerr", "r_mag": "r_magerr"}
     table = tabular.fit(columns, names, errors, [])
     head = heads.Head("mixture", 3, 0.1, 1.0)
-    options = registry.options("tabular", {"max_epochs": 30, "width": 32, "depth": 2, "batch_size": 128})
+    options = families.options("tabular", {"max_epochs": 30, "width": 32, "depth": 2, "batch_size": 128})
     torch.manual_seed(0)
-    model, raw = registry.build_tabular(options, table, head), torch.from_numpy(tabular.raw(columns, table))
+    card = Card("tabular", options, table=table, head=head.facts())
+    model, raw = families.of("tabular").build(card), torch.from_numpy(tabular.raw(columns, table))
     model.features.fit(raw)
     part = [loop.Arrays(None, raw[rows], torch.tensor(z[rows], dtype=torch.float32))
             for rows in (slice(0, 1000), slice(1000, None))]
@@ -242,7 +244,7 @@ def test_coordinate_search_finds_the_minimum_and_wants_more_than_noise():
 
 def test_an_ensemble_is_plain_data_and_predicts_what_its_members_do():
     columns, z = table_of(300)
-    read = fitting.Columns(["g_mag", "r_mag"], {"g_mag": "g_magerr", "r_mag": "r_magerr"}, [])
+    read = ensemble.Columns(["g_mag", "r_mag"], {"g_mag": "g_magerr", "r_mag": "r_magerr"}, [])
     model = ensemble.fit(columns, read, z, {"max_epochs": 3, "width": 16, "depth": 1}, [1, 2])
     found = ensemble.predict(pickle.loads(pickle.dumps(model)), columns)
     assert found["weights"].shape == (300, 16) and found["weights"].sum(axis=1) == pytest.approx(1)

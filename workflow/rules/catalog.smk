@@ -4,7 +4,7 @@ rule build_catalog:
         data=[f"{dataset_name(s, min(SIZES))}.hdf5" for s in SPLITS],
         predictions=predictions,
         calibrated=calibrated,
-        support=[f"{RESULTS}/dataset/support.h5"] if LABELLED and not MULTI else [],
+        support=[f"{RESULTS}/dataset/support.h5"] if LABELLED else [],
         raw=expand(f"{RESULTS}/{{sample}}/raw.parquet", sample=SAMPLES),
         rejected=expand(f"{RESULTS}/{{sample}}/rejected.parquet", sample=SAMPLES),
         selected=expand(f"{RESULTS}/{{sample}}/selected.parquet", sample=SAMPLES),
@@ -28,7 +28,9 @@ rule build_catalog:
         mem_mb=1500,
     params:
         settings=settings("release", config_hash=science_hash(), grid=config["evaluation"]["grid"]),
-        code=fingerprint("build-catalog", *(exporters.REGISTRY.modules[name] for name in FORMATS)),
+        code=fingerprint(
+            "build-catalog", *SURVEY_MODULES, *(exporters.REGISTRY.modules[name] for name in FORMATS)
+        ),
         formats=FORMATS,
         service=SERVICE,
         support=lambda wildcards, input: option("--support", input.support),

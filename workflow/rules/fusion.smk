@@ -22,7 +22,7 @@ if FUSIONS:
             gpu=GPU,
         params:
             settings=settings(objects=config["attribution"]["objects"], device=config["train"]["device"]),
-            code=fingerprint("attribute"),
+            code=model_code("attribute", *SURVEY_MODULES),
             folder=lambda wildcards, input: os.path.dirname(input.card),
         shell:
             "python -m skyloom attribute --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
@@ -71,9 +71,10 @@ if FUSIONS:
             settings=settings(
                 bootstrap=config["evaluation"]["bootstrap"],
                 seed=config["seed"],
+                grid=config["evaluation"]["grid"],
                 device=config["train"]["device"],
             ),
-            code=fingerprint("degrade"),
+            code=model_code("degrade"),
             folder=lambda wildcards, input: os.path.dirname(input.card),
         shell:
             "python -m skyloom degrade --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "

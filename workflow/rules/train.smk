@@ -1,5 +1,5 @@
 rule tune:
-    """A tabular estimator's settings by cross-validation on the training split."""
+    """A model's settings by cross-validation on the training split."""
     input:
         training=model_data(["training"]),
     output:
@@ -15,7 +15,7 @@ rule tune:
         gpu=GPU,
     params:
         settings=tune_settings,
-        code=fingerprint("tune"),
+        code=model_code("tune"),
     shell:
         "python -m skyloom tune --settings {params.settings:q} --training {input.training:q} --out {output.tuned:q} 2> {log:q}"
 
@@ -45,7 +45,7 @@ rule train:
         gpu=GPU,
     params:
         settings=model_settings,
-        code=fingerprint("train"),
+        code=model_code("train"),
         state=f"{CACHE}/train",
         tuned=lambda wildcards, input: option("--tuned", input.tuned),
         weights_of=lambda wildcards, input: option("--weights-of", input.weights_of),
@@ -74,7 +74,7 @@ rule predict:
         gpu=GPU,
     params:
         settings=canonical({"run": RUN, "device": config["train"]["device"]}),
-        code=fingerprint("predict"),
+        code=model_code("predict"),
         folder=lambda wildcards, input: os.path.dirname(input.card),
     shell:
         "python -m skyloom predict --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "

@@ -5,23 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom import wcs
-from skyloom.archives import fitsimages
+from skyloom.archives import fitsimages, guard
 from skyloom.archives.plane import Plane
 from skyloom.errors import ReplyError
 
-BANDS = ("g", "r", "i", "z", "y")
-SCALE = 0.25  # arcsec per px
 NEAR = 1.0  # arcsec between a position that was asked for and the archive's echo of it, which is rounded
 POSITIONS = 5000  # a request; others send 10,000
-FWHM = {"g": 1.31, "r": 1.19, "i": 1.11, "z": 1.07, "y": 1.02}  # arcsec, Magnier et al. (2020), median of the stacks
+SOUTHERN_EDGE = -32.0  # deg: the survey ends at -30, its pointings a field of view farther
 _COLUMNS = ("projcell", "subcell", "ra", "dec", "filter", "mjd", "type", "filename", "shortname")
 UNITS = {"", "counts", "count", "adu", "dn"}
 
 
-def list_form(positions, kinds=("stack",)) -> dict:
+def list_form(positions, bands, kinds=("stack",)) -> dict:
     """Form fields and file of the batch POST for (ra, dec) in deg, as keyword arguments of a request."""
     lines = "\n".join(f"{ra:.10f} {dec:.10f}" for ra, dec in positions) + "\n"
-    return {"data": {"filters": "".join(BANDS), "type": ",".join(kinds)}, "files": {"file": ("positions.txt", lines)}}
+    return {"data": {"filters": "".join(bands), "type": ",".join(kinds)}, "files": {"file": ("positions.txt", lines)}}
 
 
 def parse_list(text: str) -> list[dict]:
@@ -68,7 +66,7 @@ def _vectors(positions) -> np.ndarray:
 
 def filenames(rows: list[dict], kind: str = "stack") -> dict[str, str]:
     """{band: file name} of one position's rows of a type; a band without a row has no such image."""
-    return {row["filter"]: row["filename"] for row in rows if row["type"] == kind and row["filter"] in BANDS}
+    return {row["filter"]: row["filename"] for row in rows if row["type"] == kind}
 
 
 def cutout_params(ra: float, dec: float, filename: str, size: int) -> dict:
@@ -76,8 +74,9 @@ def cutout_params(ra: float, dec: float, filename: str, size: int) -> dict:
     return {"ra": f"{ra:.10f}", "dec": f"{dec:.10f}", "size": str(size), "format": "fits", "red": filename}
 
 
-def parse_cutout(body: bytes, ra: float, dec: float, size: int | None, band: str) -> Plane:
-    """A Plane of linear counts from a cutout, NaN pixels bad; without a variance.
+@guard.reading("the cutout")
+def parse_cutout(body: bytes, ra: float, dec: float, size: int | None, band: str, scale: float) -> Plane:
+    """A Plane of linear counts from a cutout, NaN pixels bad; without a variance. `scale` arcsec/px is what it must have.
 
     ReplyError: `not_fits`, `bad_fits`, `wrong_size`, `wrong_band`, `wrong_scale`, `off_centre`, `no_zero_point`,
     `unknown_unit`, `all_nan`, `all_zero`.
@@ -89,16 +88,11 @@ def parse_cutout(body: bytes, ra: float, dec: float, size: int | None, band: str
     if named and str(named)[0] != band:
         raise ReplyError("wrong_band", f"{named} for {band}")
     crval, crpix, cd = fitsimages.tan(head)
-    wcs.check_scale(cd, SCALE)
+    wcs.check_scale(cd, scale)
     wcs.check_centre(crval, crpix, cd, ra, dec, image.shape)
     fitsimages.check_unit(head, UNITS)
     fitsimages.check_pixels(image)
-    try:
-        exposure = float(head.value("EXPTIME"))
-    except TypeError:
-        exposure = 0.0
-    if not exposure > 0:
-        raise ReplyError("no_zero_point", "EXPTIME is missing or not positive")
+    exposure = head.positive("EXPTIME", "no_zero_point")
     counts = _linear(head, image)
     bad = ~np.isfinite(counts)
     return Plane(counts, np.zeros(counts.shape, np.int32), bad, None, 25.0 + 2.5 * np.log10(exposure), crval, crpix, cd)

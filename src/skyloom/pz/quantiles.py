@@ -30,6 +30,20 @@ def mean(levels, locs) -> np.ndarray:
     return ((at[:, 1:] + at[:, :-1]) / 2) @ np.diff(whole)
 
 
+def pooled(levels, members: list) -> np.ndarray:
+    """(n, k) locations at `levels` (k,) of the mean cdf of members' locs (n, k): the mean of straight pieces is straight between
+    all members' locations, so the inversion is exact."""
+    if len(members) == 1:
+        return np.asarray(members[0], float)
+    whole, at = ends(levels, members[0])[0], np.stack([ends(levels, locs)[1] for locs in members], axis=1)
+    out = np.full(np.shape(members[0]), np.nan)
+    for k in np.flatnonzero(np.isfinite(at).all(axis=(1, 2))):
+        knots = np.sort(at[k], axis=None)
+        below = np.mean([np.interp(knots, row, whole) for row in at[k]], axis=0)
+        out[k] = np.interp(levels, below, knots)
+    return out
+
+
 def levels(count: int) -> np.ndarray:
     """(count,) levels that lie closer towards 0 and 1, where straight lines fit a tail worst."""
     return 0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)

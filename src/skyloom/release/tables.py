@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from skyloom.models import families
+
 _DATA = {("ps1",): "Optical only", ("galex", "ps1"): "Optical and UV", ("ps1", "unwise"): "Optical and IR",
          ("galex", "ps1", "unwise"): "Optical, UV, and IR"}
 # column, metric, convention, factor: Engel et al. (2025), tables 4 and 5
@@ -28,7 +30,7 @@ def ablations(frame, surveys: dict[str, list[str]]):
     overall = frame[(frame["seed"] == "all") & (frame["subset"] == "") & (frame["z_min"] == "")]
     rows = []
     for model, seen in surveys.items():
-        fusion = "Neither" if len(seen) == 1 else "Early" if model.startswith("mantis_early") else "Late"
+        fusion = "Neither" if len(seen) == 1 else families.of(model).fusion.capitalize()
         rows.append({"fusion": fusion, "data": _DATA.get(tuple(sorted(seen)), " + ".join(seen)), "model": model,
                      **_numbers(overall[overall["model"] == model])})
     order = list(_DATA.values())

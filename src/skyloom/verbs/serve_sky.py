@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import yaml
 
@@ -30,13 +29,13 @@ def run(args) -> None:
     from skyloom.sky.servers import hsc, world
 
     faults = _faults(args.faults) if args.faults else []
-    account = (os.environ.get("SKYLOOM_HSC_USER", hsc.ACCOUNT[0]), os.environ.get("SKYLOOM_HSC_PASSWORD", hsc.ACCOUNT[1]))
     sky = Sky(args.seed, tuple(args.footprint), args.hole_rate, args.gap_rate, args.reddening)
     try:
-        server = world.server(sky, account=account, port=args.port, rate=args.rate, streams=args.streams, faults=faults)
+        server = world.server(sky, port=args.port, rate=args.rate, streams=args.streams, faults=faults)
     except (ValueError, OSError) as error:
         raise InputError(f"serve-sky can't start: {error}; change the option") from None
-    print(json.dumps({"url": server.url, "services": world.urls(server.url)}), flush=True)
+    # an account of its own: a rehearsal needs nobody's real one
+    print(json.dumps({"url": server.url, "services": world.urls(server.url), "account": hsc.ACCOUNT}), flush=True)
     try:
         server.serve_forever(0.1)
     except KeyboardInterrupt:

@@ -89,6 +89,20 @@ def blocks_of(columns: dict, order=None, rows: int = ROWS, shared=()) -> Blocks:
     return Blocks(n, sum(values.nbytes for values in columns.values()), make)
 
 
+def pz_blocks(ids, arrays, order) -> Blocks:
+    """Blocks of p(z), arrays of a form or `distribution.Stored`, with the ids of its rows, in the order of indices `order`."""
+    from skyloom.pz import distribution
+
+    one = distribution.take(arrays, slice(0, 1))
+    size = sum(values.nbytes for values in one.values()) + ids[:1].nbytes
+
+    def make():
+        for part in distribution.blocks(len(ids)):
+            yield {"object_id": ids[order[part]], **distribution.take(arrays, order[part])}
+
+    return Blocks(len(ids), size * len(ids), make)
+
+
 def room(folder, files: list[tuple[Exporter, Blocks]]) -> None:
     """InputError if a folder's disk has no room for files that are still to be written: sooner than half of them are."""
     Path(folder).mkdir(parents=True, exist_ok=True)
