@@ -73,6 +73,13 @@ def read_parquet(path, columns=None):
         raise unreadable(path, error) from None
 
 
+def parquet_names(path) -> list[str]:
+    """Names of a Parquet file's columns."""
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_schema(path).names
+
+
 def parquet_meta(path) -> dict:
     """The `meta` that `write_parquet` stored."""
     import pyarrow.parquet
