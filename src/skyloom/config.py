@@ -13,7 +13,9 @@ from skyloom import trainings
 from skyloom.errors import InputError
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
+from skyloom.sample import regions
 from skyloom.schema import schema
+from skyloom.surveys import releases
 
 
 def load(paths) -> dict:
@@ -145,9 +147,9 @@ def _expand(config: dict) -> None:
 def _across(config: dict) -> None:
     """Checks that need more than one key."""
     query, split, stamps = config["query"], config["split"], config["stamps"]
-    region = query["region"]
-    if region is not None and not (region[2] < region[3] and region[2] >= -90 and region[3] <= 90):
-        raise InputError(f"`query.region` is {region}; it must be [ra_min, ra_max, dec_min, dec_max] in degrees")
+    regions.of(query["region"])
+    regions.of(config["embedded"]["footprint"], "`embedded.footprint`")
+    _release(config)
     if abs(sum(split["fractions"]) - 1) > 1e-9:
         raise InputError(f"`split.fractions` is {split['fractions']}; the three must add up to 1")
     if not split["fractions"][0] > 0:
@@ -167,6 +169,15 @@ def _across(config: dict) -> None:
     if config["archive"] == "local" and not local["images"] and needs_image:
         raise InputError("`models` names galaxiesml_cnn, which needs images, but `local.images` is empty; "
                          "drop the model or name a manifest")
+
+
+def _release(config: dict) -> None:
+    """The rerun of HSC where none is named; release, rerun and addresses must belong together where HSC is asked."""
+    query, hsc = config["query"], config["services"]["hsc"]
+    query["rerun"] = query["rerun"] or f"{releases.name(query['release']) or 'pdr2'}_wide"
+    asked = query["kind"] == "hsc" or "hsc" in config["stamps"]["surveys"] or config["targets"]["kind"] == "hsc"
+    if config["archive"] != "local" and asked:
+        releases.check(query["release"], query["rerun"], {key: hsc[key] for key in ("sql_url", "cutout_url", "psf_url")})
 
 
 def _final_file(config: dict) -> None:

@@ -16,7 +16,14 @@ def schema() -> dict:
     """The JSON schema of config.yaml (draft 2020-12)."""
     known = yaml.load(SCHEMA.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     _services(known)
+    _spectroscopic(known)
     return known
+
+
+def _spectroscopic(known: dict) -> None:
+    """`query.surveys`: every survey that is installed may be chosen, those that come with skyloom are."""
+    surveys = known["properties"]["query"]["properties"]["surveys"]
+    surveys |= {"items": {"enum": list(spectro.REGISTRY)}, "default": spectro.ours()}
 
 
 def _services(known: dict) -> None:

@@ -15,6 +15,8 @@ from skyloom import acquisition, trainings
 from skyloom.provenance.canonical import canonical, digest
 from skyloom.errors import InputError
 from skyloom.provenance.fingerprint import fingerprint
+from skyloom.sample.plan import read_plan, shipped
+from skyloom.surveys import spectro
 
 # A recipe given with --configfile is a whole configuration; config.yaml is the one used without.
 if not workflow.configfiles:
@@ -63,11 +65,9 @@ os.environ.update(
 )
 
 PLAN = Path(f"{RESULTS}/shards/plan.tsv")
-SHIPPED = Path(f"resources/shards/{RUN}.tsv")
-PLANNED = PLAN if PLAN.exists() else SHIPPED if SHIPPED.exists() else None
+SHIPPED = shipped(RUN, config["query"]["region"])
+PLANNED = PLAN if PLAN.exists() else SHIPPED
 if PLANNED:
-    from skyloom.sample.plan import read_plan
-
     SHARDS = read_plan(PLANNED.read_text())
 elif config["archive"] == "local":
     SHARDS = [f"h{config['local']['n_shards']}_{k}" for k in range(config["local"]["n_shards"])]

@@ -64,7 +64,10 @@ def _embedded(name: str, options: dict, account):
     from skyloom.sky.servers import world
 
     with world.server(embedded_sky(options), account=account, faults=options["faults"]).running() as running:
-        yield world.urls(running.url)[name]
+        known = world.urls(running.url, options.get("release") or "pdr2")
+        if name not in known:
+            raise InputError(f"the embedded sky has no service {name}; give `services.{name}.url`, or drop what needs it")
+        yield known[name]
 
 
 def embedded_sky(options: dict):

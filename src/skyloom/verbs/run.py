@@ -9,6 +9,7 @@ from pathlib import Path
 
 from skyloom import config, locks
 from skyloom.config import ROOT
+from skyloom.sample import plan
 
 TARGETS = ("plan", "cutouts", "dataset", "catalog", "report")
 
@@ -46,8 +47,8 @@ def run(args) -> int:
 
 def _targets(results: Path, settings: dict, wanted: str | None) -> list[list[str]]:
     """The calls to make: `plan` first, twice where the plan itself is still to be made."""
-    shipped = Path("resources/shards") / f"{settings['run']}.tsv"
-    known = (results / "shards" / "plan.tsv").exists() or shipped.exists() or settings["archive"] == "local"
+    known = (results / "shards" / "plan.tsv").exists() or settings["archive"] == "local"
+    known = known or plan.shipped(settings["run"], settings["query"]["region"])
     calls = [["plan"]] if known else [["plan"], ["plan"]]
     if wanted == "plan":
         return calls
