@@ -37,9 +37,9 @@ def configuration() -> str:
     rows = [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in keys(schema)]
     model = [f"| `models.<name>.{key}` | {kind} | {default} | {text} |"
              for key, kind, default, text in keys(schema["$defs"]["model"])]
-    head = ["# configuration", "", "Written by `python docs/make_tables.py` from `workflow/schemas/config.schema.yaml` and from what",
-            "the registries know: surveys, services, models, exporters.", "",
-            "| key | type | default | |", "|---|---|---|---|"]
+    head = ["# configuration", "",
+            "Written by `python docs/make_tables.py` from `workflow/schemas/config.schema.yaml` and what the registries know.",
+            "", "| key | type | default | |", "|---|---|---|---|"]
     return "\n".join(head + rows + model) + "\n"
 
 
@@ -60,7 +60,8 @@ Its default of 50 rows does not apply: pages and totals are ours. Every address 
 |---|---|
 | a table with the columns that were asked for | taken; a null (empty, `null`, NaN, masked, TNULL) is a state of its cell |
 | "No objects have been found"; a VOTable without rows that says `QUERY_STATUS` OK; a file with its header alone | no rows |
-| anything else with status 200: HTML, a line of text, other columns, a header without rows, half a row | asked again within bounds, then the job fails; a file is deleted; the next run asks again |
+| anything else with status 200: HTML, a line of text, other columns, half a row | asked again within bounds, then the job \
+fails; a file is deleted; the next run asks again |
 
 A reply is never taken for the name of a file or an address. Ids stay integers of up to 20 digits. A row without an id is
 cut as `id_given`, one without a position or redshift as `position_finite` or `redshift_finite`; a row without the key of its

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -132,8 +133,9 @@ def _text(path: Path, where: str, texts):
     if names is None:
         raise ValueError(f"no header line names {where}")
     rows = [line for line in lines if line.strip() and not line.startswith("#")]
-    if rows and not text.endswith(("\n", "\r")) and len(rows[-1].split()) < len(names):
-        raise ValueError("it breaks off within its last row")
+    odd = next((row for row in rows if len(row.split()) != len(names)), None)
+    if odd is not None:  # a blank cell would shift all values after it
+        raise ValueError(f"a row has {len(odd.split())} values for {len(names)} names: {odd.strip()[:40]}")
     frame = pandas.read_csv(io.StringIO("\n".join(rows)), sep=r"\s+", names=names, dtype=str, keep_default_na=False,
-                            index_col=False)
+                            quoting=csv.QUOTE_NONE)
     return cells.typed(frame, texts)

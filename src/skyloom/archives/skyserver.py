@@ -3,6 +3,7 @@ is believed only with the columns that were asked for, "no rows" only in the ser
 
 from __future__ import annotations
 
+import csv
 import io
 import sys
 import time
@@ -53,15 +54,14 @@ def words(text: str, columns=()):
         return None
     if text.lstrip("\ufeff \r\n\t").startswith("<"):
         raise ReplyError("html", about)
-    body = "\n".join(line for line in text.lstrip("\ufeff").splitlines() if line.strip() and not line.startswith("#"))
-    try:
-        frame = pandas.read_csv(io.StringIO(body), dtype=str, keep_default_na=False, index_col=False)
-    except ValueError as error:  # pandas' ParserError and EmptyDataError are kinds of it
-        raise ReplyError("bad_csv", f"{error}: {about}") from None
+    lines = [line for line in text.lstrip("\ufeff").splitlines() if line.strip() and not line.startswith("#")]
+    lengths = {len(row) for row in csv.reader(lines)}  # pandas would fill a short row and cut a long one
+    if len(lines) < 2 or len(lengths) > 1:
+        raise ReplyError("bad_csv", f"{'rows of different lengths' if lengths else 'no rows'} in {about!r}")
+    frame = pandas.read_csv(io.StringIO("\n".join(lines)), dtype=str, keep_default_na=False)
     missing = [column for column in columns if column not in frame]
-    if missing or not len(frame) or frame.isna().any(axis=None):
-        why = f"no column {missing[0]}" if missing else "rows of different lengths" if len(frame) else "a header without rows"
-        raise ReplyError("bad_csv", f"{why} in {about!r}")
+    if missing:
+        raise ReplyError("bad_csv", f"no column {missing[0]} in {about!r}")
     return frame
 
 
