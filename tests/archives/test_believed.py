@@ -276,7 +276,8 @@ def test_gama_at_vizier_is_asked_for_the_ids_that_its_table_has(own, keys):
 
 def catalog(path, n=4, **changes):
     columns = {"TARGETID": np.arange(n) + 39627000000000000, "Z": np.full(n, 0.5), "ZERR": np.full(n, 1e-4),
-               "ZWARN": np.zeros(n, int), "SPECTYPE": np.array(["GALAXY"] * n), "TARGET_RA": np.full(n, 1.0), "TARGET_DEC": np.full(n, 2.0)} | changes
+               "ZWARN": np.zeros(n, int), "SPECTYPE": np.array(["GALAXY"] * n), "TARGET_RA": np.full(n, 1.0),
+               "TARGET_DEC": np.full(n, 2.0)} | changes
     hdu = fits.table_to_hdu(Table(columns))
     hdu.name = "ZCATALOG"
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
