@@ -11,6 +11,7 @@ from skyloom.archives.http import Client
 from skyloom.errors import InputError, Refused
 from skyloom.sample import bands, plan
 from skyloom.sky.servers import hsc
+from skyloom.verbs import run
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = ("embedded", "sky")
@@ -98,3 +99,6 @@ def test_a_shipped_plan_serves_the_region_it_was_made_for_alone(monkeypatch):
     assert plan.shipped("galaxiesml", made_for["galaxiesml"]) == Path("resources/shards/galaxiesml.tsv")
     assert plan.shipped("galaxiesml", None) is None and plan.shipped("demo", [10, 11, 0, 1]) is None
     assert plan.shipped("mine", [10, 11, 0, 1]) is None
+    for region, calls in ((None, [["plan"], ["plan"], []]), (made_for["galaxiesml"], [["plan"], []])):
+        settings = {"run": "galaxiesml", "archive": "live", "query": {"region": region}}
+        assert run._targets(Path("nowhere"), settings, None) == calls
