@@ -28,7 +28,7 @@ def refused(capsys, arguments, *words, code=2):
 
 def services(monkeypatch, archive, url="", **more):
     block = {"rpm": 6000, "streams": 1, "timeout_s": 5, "attempts": 2, "total_s": 5, "wait_initial_s": 0.02, "poll_s": 0.02,
-             "contact": "", **({k: url + p for k, p in hsc.PATHS.items()} if url else {})}
+             "contact": "", **({k: url + p for k, p in hsc.paths("pdr2").items()} if url else {})}
     embedded = {"seed": 1, "footprint": [150.0, 150.1, 2.0, 2.1], "hole_rate": 0.3, "gap_rate": 0.0, "reddening": 0.0,
                 "faults": []}
     monkeypatch.setenv("SKYLOOM_SERVICES", json.dumps({"archive": archive, "embedded": embedded, "hsc": block | more}))

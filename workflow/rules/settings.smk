@@ -178,7 +178,7 @@ def survey_settings(wildcards):
 def compile_settings():
     """The cuts and the matching of a compilation."""
     own = {key: config["query"][key] for key in ("dec_min", "match_arcsec")}
-    own |= {key: config["cuts"][key] for key in ("z_min", "z_max")}
+    own |= {key: config["cuts"][key] for key in ("z_min", "z_max")} | {"region": config["query"]["region"]}
     return canonical({**own, "run": RUN, "release": "compilation"})
 
 
@@ -232,7 +232,7 @@ def query_arguments(wildcards):
 
 def cut_settings(wildcards):
     """The cuts; a table makes no magnitude cut, because 99 and -99 are states there, not mistakes."""
-    own = dict(config["cuts"])
+    own = config["cuts"] | {"region": config["query"]["region"]}
     if config["archive"] == "local":
         own |= {"magnitudes": False}
     if wildcards.sample == "targets":
