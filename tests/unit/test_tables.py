@@ -11,7 +11,7 @@ import numpy as np
 import pandas
 import pytest
 
-from skyloom import store
+from skyloom import config, store
 from skyloom.__main__ import main
 from skyloom.archives import ids, local, paths, tables
 from skyloom.errors import InputError
@@ -74,6 +74,7 @@ BLANKS = text(separator=" ").splitlines()
     pytest.param(LINE(f"{k if k else ''},{line}" for k, line in enumerate(LINES)), id="to_csv with its index"),
     pytest.param(text(separator=";"), id="semicolons"),
     pytest.param(text(separator="\t"), id="tabs"),
+    pytest.param("sep=;\n" + text(separator=";"), id="Excel's hint"),
     pytest.param(text(separator=" | "), id="pipes"),
     pytest.param(LINE(f"| {line} |" for line in [BLANKS[0].replace(" ", " | "), "---|---",
                                                  *(line.replace(" ", " | ") for line in BLANKS[1:])]), id="a table with rules"),
@@ -358,6 +359,29 @@ def test_a_query_tells_what_stands_for_no_value(tmp_path, capsys):
     assert list(found) == ["table", "column", "what", "rows", "of"] and found["rows"].tolist() == [3, 40]
     meta = store.parquet_meta(tmp_path / "training.parquet")
     assert meta["ids"] == "given" and meta["parts"] == ["training"] and len(meta["values"]) == 2
+
+
+LOCAL = {"run": "t", "archive": "local", "models": {"tabular": {}}, "local": {"tables": {"training": "a.csv"}, "columns": {}}}
+
+
+@pytest.mark.parametrize(("more", "words"), [
+    ({"local": {"columns": {"ra": "ra"}}}, ["`local.columns.ra` is ra", "`local.columns.dec` is empty"]),
+    ({"local": {"columns": {"ra": "", "dec": "DEC"}}}, ["`local.columns.dec` is DEC", "`local.columns.ra` is empty"]),
+    ({"local": {"missing": {"mag": [0]}}}, ["`local.missing.mag`", "'*'"]),
+    ({"local": {"missing": {"*": 0}}}, ["local.missing.*", "array"]),
+    ({"local": {"max_undeclared": {"errors": 2}}}, ["local.max_undeclared.errors"]),
+    ({"peers": {"tables": {"p": {"path": "p.csv", "id": "id", "z": "z"}}}}, ["`peers.tables.p`", "`local.columns.id`"]),
+    ({"peers": {"tables": {"p": {"path": "p.csv", "ra": "ra", "z": "z"}}}}, ["peers.tables.p"]),
+    ({"local": {"images": "m.csv"}}, ["`local.images`", "`local.columns.id`"]),
+])
+def test_columns_that_make_no_sense_alone(more, words):
+    with pytest.raises(InputError) as error:
+        config.complete(config.merge(LOCAL, more))
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_named_but_empty_evaluation_table_is_none():
+    assert config.complete(config.merge(LOCAL, {"local": {"tables": {"evaluation": ""}}}))["local"]["tables"] == {"training": "a.csv"}
 
 
 def test_redshifts_of_others_by_position(tmp_path):
