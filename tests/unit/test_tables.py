@@ -381,7 +381,28 @@ def test_columns_that_make_no_sense_alone(more, words):
 
 
 def test_a_named_but_empty_evaluation_table_is_none():
-    assert config.complete(config.merge(LOCAL, {"local": {"tables": {"evaluation": ""}}}))["local"]["tables"] == {"training": "a.csv"}
+    found = config.complete(config.merge(LOCAL, {"local": {"tables": {"evaluation": ""}}}))
+    assert found["local"]["tables"] == {"training": "a.csv"}
+
+
+def test_positions_for_a_forced_photo_z_follow_the_same_rules(tmp_path):
+    from types import SimpleNamespace
+
+    from skyloom.verbs.forced_photoz import positions
+
+    def frame(content):
+        return positions(SimpleNamespace(table=put(tmp_path / "p.csv", content), ra=None, dec=None))
+
+    found = frame("#Table1\nobject_id,ra,dec\n00123,-30.5,2\n123,1.5D+01,3\n")
+    assert found["object_id"].tolist() == [ids.text_id("00123"), 123] and found["source_id"].tolist() == ["00123", "123"]
+    assert found["ra"].tolist() == [329.5, 15]
+    assert frame("ra;dec\n10,5;2,25\n11,5;2,5\n")["object_id"].tolist() == [0, 1]
+    for content, word in (("ra,dec\n-999,-999\n", "row 0: ra -999.0"), ("ra,dec\n10,\n", "row 0"), ("ra,dec\n", "no row"),
+                          ("ra,dec\n10:12:01,2\n", "`10:12:01`"), ("ra\n10\n", "no column `dec`"),
+                          ("object_id,ra,dec\n1.2E+18,10,2\n", "digits may be lost"),
+                          ("object_id,ra,dec\n7,1,2\n7,3,4\n", "7 twice")):
+        with pytest.raises(InputError, match=word):
+            frame(content)
 
 
 def test_redshifts_of_others_by_position(tmp_path):
