@@ -557,7 +557,7 @@ def test_names_of_files_are_not_cut_at_their_colons(tmp_path):
 
 
 def test_a_clean_table_of_many_rows_is_read_in_seconds(tmp_path):
-    """100,000 rows of 15 columns; a million take ten times as long (docs/tables.md)."""
+    """100,000 rows of 15 columns; a million take ten times as long."""
     import time
 
     rng = np.random.default_rng(1)
