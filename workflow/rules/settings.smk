@@ -31,10 +31,11 @@ def archive_identity(service):
     )
 
 
-def share(service):
-    """One job's share of a service's requests a minute."""
-    block = config["services"][service]
-    return block["rpm"] // acquisition.jobs(service, block)
+def job_slots(service):
+    """What one job takes of a service's slots, never more than a command line or profile gives: Snakemake refuses that."""
+    caps, name = workflow.global_resources, f"{service}_slots"
+    taken = acquisition.share(config, service)[0]
+    return min(taken, max(1, int(getattr(caps[name], "value", caps[name])))) if name in caps else taken
 
 
 def survey_service(wildcards):
@@ -51,7 +52,7 @@ def survey_rpm(wildcards):
 def slots(service):
     """What a download job takes of a service's slots, 0 where it asks another: a cap holds the sum."""
     return lambda wildcards: (
-        acquisition.share(config, service)[0] if survey_service(wildcards) == service else 0
+        job_slots(service) if survey_service(wildcards) == service else 0
     )
 
 

@@ -39,7 +39,7 @@ class _Part:
     def known(self) -> dict:
         """{validator, encoding, total} of the part; {} where it can't be completed."""
         try:
-            known = json.loads(self.note.read_text())
+            known = json.loads(self.note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         known = {"validator": known} if isinstance(known, str) else known  # a tag alone, as older parts have it
@@ -108,8 +108,10 @@ def _ask(client, url: str, part: _Part) -> dict:
             size, known = 0, {"validator": _validator(response), "encoding": response.headers.get("Content-Encoding", "")}
         _check_room(part.path.parent, total, size, url)
         known |= {"total": total}
-        part.note.write_text(json.dumps(known))
-        with open(part.path, "ab" if size else "wb") as handle:
+        part.note.write_text(json.dumps(known), encoding="utf-8")
+        if not size:
+            part.path.unlink(missing_ok=True)
+        with open(part.path, "ab") as handle:
             handle.write(start)
             for block in blocks:
                 size += handle.write(block)
