@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from skyloom.models import families
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "skyloom"
 MODULES = {".".join(("skyloom", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in SOURCE.rglob("*.py")}
 
-REGISTRIES = ("skyloom.surveys.imaging", "skyloom.surveys.spectro")
+REGISTRIES = ("skyloom.surveys.imaging", "skyloom.surveys.spectro", "skyloom.models.families", "skyloom.release.exporters")
 
 
 def imports(path: Path) -> set[str]:
@@ -74,6 +76,26 @@ def test_nothing_imports_snakemake():
     assert not users("snakemake")
 
 
+def test_models_and_dataset_never_meet():
+    """Pixels are read in one room and scaled in the other; train/ brings them together."""
+    assert not [n for n in users("skyloom.models") if inside(n, "dataset")]
+    assert not [n for n in users("skyloom.dataset") if inside(n, "models")]
+    assert not [n for n in users("skyloom.train") if inside(n, "dataset", "models", "measure", "pz")]
+
+
+def test_no_model_is_known_by_its_name():
+    """What a model is, its family says: no other room compares names."""
+    words = tuple(families.REGISTRY)
+    for name, path in MODULES.items():
+        if inside(name, "models", "train.ensemble") or name == "skyloom.schema":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare | ast.Call):
+                compared = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
+                called = isinstance(node, ast.Call) and getattr(node.func, "attr", "") != "startswith"
+                assert called or not compared & {*words, "mantis_", "galaxiesml_"}, f"{name}: {compared}"
+
+
 def test_only_http_makes_requests_and_only_servers_listen():
     assert users("requests") | users("urllib3") | users("urllib.request") | users("httpx") == {"skyloom.archives.http"}
     assert all(inside(n, "sky.servers") for n in users("http.server") | users("socketserver"))
@@ -85,7 +107,7 @@ def test_only_store_opens_hdf5():
 
 def test_torch_only_where_training_lives():
     allowed = ("models", "train", "measure.sersic", "pz.calibration", "pz.umnn", "dataset.augment",
-               "verbs.train", "verbs.predict", "verbs.measure", "verbs.bench", "verbs.attribute")
+               "verbs.train", "verbs.measure", "verbs.bench", "verbs.attribute")
     assert all(inside(n, *allowed) for n in users("torch")), users("torch")
 
 
@@ -115,7 +137,8 @@ def test_modules_of_registries_import_their_archive_inside_functions():
     """At their top they import plain facts alone: the Snakefile lists them all."""
     for name, path in MODULES.items():
         if inside(name, "surveys"):
-            top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
             found = {getattr(node, "module", None) or node.names[0].name for node in top}
             heavy = [i for i in found if not i.startswith(("skyloom.surveys", "skyloom.registry", "skyloom.errors"))
                      and i.split(".")[0] not in sys.stdlib_module_names]
@@ -135,8 +158,9 @@ def test_no_name_of_a_survey_decides_outside_its_own_file():
     own."""
     from skyloom.surveys import imaging
 
-    places = {path: path.read_text() for path in (ROOT / "workflow").rglob("*.smk")}
-    places |= {path: path.read_text() for name, path in MODULES.items() if not inside(name, "surveys", "sky", "models")}
+    places = {path: path.read_text(encoding="utf-8") for path in (ROOT / "workflow").rglob("*.smk")}
+    places |= {path: path.read_text(encoding="utf-8") for name, path in MODULES.items()
+               if not inside(name, "surveys", "sky", "models")}
     for path, text in places.items():
         for survey in imaging.REGISTRY:
             found = re.findall(rf"""(?:==|!=|in|not in)\s*[\(\[{{]*["']{survey}["']|startswith\(["']{survey}""", text)
@@ -184,7 +208,7 @@ def test_conda_environments_hold_the_constraints_versions(name):
 def test_every_profile_caps_every_slot():
     used = set()
     for path in (ROOT / "workflow" / "rules").glob("*.smk"):
-        used |= set(re.findall(r"^\s+(\w+_slots|gpu)=", path.read_text(), re.M))
+        used |= set(re.findall(r"^\s+(\w+_slots|gpu)=", path.read_text(encoding="utf-8"), re.M))
     from skyloom.surveys import imaging
 
     slots = {f"{survey.service.name}_slots": survey.service.slots for survey in imaging.REGISTRY.values()}
@@ -222,6 +246,18 @@ def test_every_rule_has_a_log_an_environment_and_a_fingerprint():
     for rule, text in rules().items():
         assert all(f"\n{' ' * 4}{word}:" in text or f"\n{' ' * 8}{word}:" in text for word in ("log", "conda", "shell")), rule
         assert re.search(r"code=(lambda wildcards: )?(fingerprint|model_code)\(", text) or rule == "freeze_plan", rule
+
+
+def test_verbs_run_in_the_environment_of_their_rule():
+    """Case of --sdm conda: networks are trained where neither pandas nor astropy is; what needs them names the other one."""
+    verbs = [rule for rule, text in rules().items() if "envs/train.yaml" in text]
+    assert {"train", "predict", "tune"} <= set(verbs)
+    absent = {"pandas", "pyarrow", "astropy", "scipy", "yaml", "jsonschema", "matplotlib", "sep", "requests", "snakemake"}
+    for verb in verbs:
+        assert not {name.split(".")[0] for name in IMPORTS[f"skyloom.verbs.{verb}"]} & absent, verb
+    code = (f"import importlib, sys; sys.modules.update(dict.fromkeys({sorted(absent)}))\n"
+            f"for verb in {verbs}: importlib.import_module('skyloom.verbs.' + verb)")
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_word_of_a_shell_command_is_quoted():

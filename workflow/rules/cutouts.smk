@@ -19,7 +19,7 @@ rule download_cutouts:
         rpm=survey_rpm,
     params:
         settings=stamp_settings,
-        code=survey_code,
+        code=lambda wildcards: fingerprint("download-cutouts", *survey_modules(wildcards)),
         images=image_content,
         source=lambda wildcards, input: (
             option("--manifest", input.manifest)

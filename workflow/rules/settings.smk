@@ -56,10 +56,9 @@ def slots(service):
     )
 
 
-def survey_code(wildcards):
-    """Fingerprint of a survey's stamps: its own module decides them."""
-    own = [] if config["archive"] == "local" else [imaging.REGISTRY.modules[wildcards.survey]]
-    return fingerprint("download-cutouts", *own)
+def survey_modules(wildcards):
+    """The module that decides a survey's stamps; none for images of the user's own."""
+    return [] if config["archive"] == "local" else [imaging.REGISTRY.modules[wildcards.survey]]
 
 
 def model_size(model):
@@ -146,7 +145,7 @@ def peer_predictions(wildcards=None):
 def peer_table(wildcards):
     """The table of a peer that somebody else ran."""
     found = config["peers"]["tables"].get(wildcards.peer)
-    return found["path"].split(":")[0] if found else []
+    return split_path(found["path"])[0] if found else []
 
 
 def peer_table_argument(wildcards):
@@ -199,10 +198,18 @@ def query_settings(wildcards):
             parts = list(local["tables"])
         else:
             parts = ["target"] if config["targets"]["table"] else ["manifest"]
-        return canonical(
-            {"archive": "local", "run": RUN, "release": "local", "parts": parts, "columns": local["columns"]}
-        )
+        own = {"parts": parts, "beside_redshifts": LABELLED and wildcards.sample != "specz"}
+        own |= {key: local[key] for key in ("columns", "missing", "max_undeclared")}
+        return canonical({**own, "archive": "local", "run": RUN, "release": "local"})
     return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity("hsc")})
+
+
+def query_reports():
+    """What local tables hold in place of values, beside the rows."""
+    if config["archive"] != "local":
+        return {}
+    found = f"{RESULTS}/{{sample}}/values.csv"
+    return {"values": report(found, category="Sample", labels={"sample": "{sample}"})}
 
 
 def query_template(wildcards):
@@ -217,8 +224,8 @@ def query_tables(wildcards):
     if config["archive"] != "local":
         return []
     if wildcards.sample == "targets":
-        return config["targets"]["table"] or config["local"]["images"]
-    return [str(path).split(":")[0] for path in config["local"]["tables"].values()]
+        return split_path(config["targets"]["table"])[0] or config["local"]["images"]
+    return [split_path(path)[0] for path in config["local"]["tables"].values()]
 
 
 def query_arguments(wildcards):
@@ -287,4 +294,5 @@ def overlap_arcsec():
 def split_settings():
     """The split and what packing adds: seed, the stamp whose overlaps count, the zero point of the counts."""
     zero_point = 31.4 if config["archive"] == "local" else 27.0
-    return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point)
+    own = {"evaluation": True} if "evaluation" in config["local"]["tables"] else {}
+    return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point, **own)

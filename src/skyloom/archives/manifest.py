@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from skyloom.archives import ids
 from skyloom.archives.replies import file_digest
-from skyloom.archives.tables import text_id
 from skyloom.errors import InputError
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
@@ -115,12 +115,9 @@ def _placed(name: str, folders: list[Path], manifest) -> str:
     return str(there[0] if there else folders[0] / name)
 
 
-def ids(rows: list[dict]) -> tuple[list[int], list[str] | None]:
-    """(object ids, None), or, where one isn't a whole number, (hashes of the texts, the texts)."""
-    texts = [row["object_id"] for row in rows]
-    if all(re.fullmatch(r"-?\d{1,18}", text) for text in texts):
-        return [int(text) for text in texts], None
-    return [text_id(text) for text in texts], texts
+def identified(rows: list[dict], path) -> tuple[np.ndarray, np.ndarray | None]:
+    """(object ids, their texts where one isn't a whole number), by the rule of all tables (`archives.ids`)."""
+    return ids.canonical(np.array([row["object_id"] for row in rows], object), f"object_id of the manifest {path}")
 
 
 def read_manifest(path):
@@ -134,14 +131,14 @@ def read_manifest(path):
     table = pandas.DataFrame(rows)
     for name in NUMBERS:
         table[name] = [float(row[name] or "nan") for row in rows]
-    numbers, texts = ids(rows)
-    if texts:
+    numbers, texts = identified(rows, path)
+    if texts is not None:
         table["source_id"] = texts
-    table["object_id"] = np.array(numbers, np.int64)
+    table["object_id"] = numbers
     twice = table.duplicated(["object_id", "band"])
     if twice.any():
         row = table[twice].iloc[0]
-        name = row["source_id"] if texts else row["object_id"]
+        name = row["source_id"] if texts is not None else row["object_id"]
         raise InputError(f"the manifest {path} names object {name}, band {row['band']} twice; drop one row")
     return table
 
@@ -176,7 +173,7 @@ def files(rows: list[dict], shards: list[str]) -> dict[str, list[str]]:
     from skyloom.sample.shards import bucket
 
     found: dict[str, set] = {shard: set() for shard in shards}
-    numbers = ids(rows)[0]
+    numbers = identified(rows, "")[0]
     for count in {shard[1:].split("_")[0] for shard in shards if shard.startswith("h")}:
         for row, k in zip(rows, bucket(numbers, int(count)), strict=True):
             found.get(f"h{count}_{k}", set()).update(row[name] for name in PATHS if row[name])
