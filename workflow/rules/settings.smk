@@ -31,6 +31,13 @@ def archive_identity(service):
     )
 
 
+def job_slots(service):
+    """What one job takes of a service's slots, never more than a command line or profile gives: Snakemake refuses that."""
+    caps, name = workflow.global_resources, f"{service}_slots"
+    taken = acquisition.share(config, service)[0]
+    return min(taken, max(1, int(getattr(caps[name], "value", caps[name])))) if name in caps else taken
+
+
 def survey_service(wildcards):
     """The service that hands out a survey's stamps; none for images of the user's own."""
     return "" if config["archive"] == "local" else imaging.REGISTRY[wildcards.survey].service.name
@@ -45,7 +52,7 @@ def survey_rpm(wildcards):
 def slots(service):
     """What a download job takes of a service's slots, 0 where it asks another: a cap holds the sum."""
     return lambda wildcards: (
-        acquisition.share(config, service)[0] if survey_service(wildcards) == service else 0
+        job_slots(service) if survey_service(wildcards) == service else 0
     )
 
 

@@ -13,7 +13,7 @@ rule query:
         "../../envs/core.yaml"
     resources:
         mem_mb=2500,
-        hsc_slots=acquisition.share(config, "hsc")[0],
+        hsc_slots=job_slots("hsc"),
         rpm=acquisition.share(config, "hsc")[1],
     params:
         settings=query_settings,
