@@ -111,8 +111,8 @@ Its default of 50 rows does not apply: pages and totals are ours. Every address 
 | "No objects have been found"; a VOTable without rows that says `QUERY_STATUS` OK; a file with its header alone | no rows |
 | anything else with status 200: HTML, text, other columns, a header without rows, half a row | asked again, then the job fails |
 
-A file refused so is deleted; the next run asks again. A reply is never taken for the name of a file or an address. Ids stay integers of up to 20 digits. A row without an id is
-cut as `id_given`, one without a position or redshift as `position_finite` or `redshift_finite`; a row without the key of its
+A file refused so is deleted; the next run asks again. A reply is never taken for the name of a file or an address. Ids
+stay integers of up to 20 digits. A row without an id is cut as `id_given`, one without a position or redshift as `position_finite` or `redshift_finite`; a row without the key of its
 photo object repeats no other.
 
 ## Another survey

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from skyloom.archives import bodies, words
+from skyloom.archives import bodies
 from skyloom.archives.wholefile import download as download
+from skyloom.archives.words import typed
 from skyloom.errors import InputError, ReplyError
 
 
@@ -95,4 +96,4 @@ def _text(path: Path, where: str, texts):
         raise ValueError(f"a row has {len(odd.split())} values for {len(names)} names: {odd.strip()[:40]}")
     frame = pandas.read_csv(io.StringIO("\n".join(rows)), sep=r"\s+", names=names, dtype=str, keep_default_na=False,
                             quoting=csv.QUOTE_NONE)
-    return words.typed(frame, texts)
+    return typed(frame, texts)

@@ -3,11 +3,12 @@ is believed only with the columns that were asked for, "no rows" only in the ser
 
 from __future__ import annotations
 
+import csv
 import io
 import sys
 import time
 
-from skyloom.archives import words
+from skyloom.archives.words import typed
 from skyloom.errors import InputError, ReplyError, ServiceError
 from skyloom.sample import regions
 
@@ -31,7 +32,7 @@ def payload(columns, last: int, region=None, page: int = PAGE, table: str = "Spe
 def parse(text: str, columns=()):
     """A DataFrame of a page with at least `columns`, None where the server says that there are no rows; errors as `words`."""
     frame = words(text, columns)
-    return None if frame is None else words.typed(frame)
+    return None if frame is None else typed(frame)
 
 
 def words(text: str, columns=()):
@@ -53,15 +54,14 @@ def words(text: str, columns=()):
         return None
     if text.lstrip("\ufeff \r\n\t").startswith("<"):
         raise ReplyError("html", about)
-    body = "\n".join(line for line in text.lstrip("\ufeff").splitlines() if line.strip() and not line.startswith("#"))
-    try:
-        frame = pandas.read_csv(io.StringIO(body), dtype=str, keep_default_na=False, index_col=False)
-    except ValueError as error:  # pandas' ParserError and EmptyDataError are kinds of it
-        raise ReplyError("bad_csv", f"{error}: {about}") from None
+    lines = [line for line in text.lstrip("\ufeff").splitlines() if line.strip() and not line.startswith("#")]
+    lengths = {len(row) for row in csv.reader(lines)}  # pandas would fill a short row and cut a long one
+    if len(lines) < 2 or len(lengths) > 1:
+        raise ReplyError("bad_csv", f"{'rows of different lengths' if lengths else 'no rows'} in {about!r}")
+    frame = pandas.read_csv(io.StringIO("\n".join(lines)), dtype=str, keep_default_na=False)
     missing = [column for column in columns if column not in frame]
-    if missing or not len(frame) or frame.isna().any(axis=None):
-        why = f"no column {missing[0]}" if missing else "rows of different lengths" if len(frame) else "a header without rows"
-        raise ReplyError("bad_csv", f"{why} in {about!r}")
+    if missing:
+        raise ReplyError("bad_csv", f"no column {missing[0]} in {about!r}")
     return frame
 
 
@@ -90,7 +90,7 @@ def rows(client, base: str, columns, region=None, page: int = PAGE, wait: float 
         print(f"query-survey: {sum(map(len, parts))} rows of SDSS", file=sys.stderr, flush=True)
     if not parts:
         return pandas.DataFrame(columns=list(columns))
-    return words.typed(pandas.concat(parts, ignore_index=True))
+    return typed(pandas.concat(parts, ignore_index=True))
 
 
 def _page(client, url, query, columns, wait, attempts):

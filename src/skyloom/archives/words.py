@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 NULLS = ("", "null", "nan", "none", "na", "n/a", "<na>", "--", "\\n")
 INTEGER, FORTRAN = r"[+-]?[0-9]+", r"([0-9.])[dD]([+-]?[0-9])"
 
@@ -24,8 +26,8 @@ def _column(words, as_text: bool):
         numbers = [int(word) for word in given]
         kind = "Int64" if min(numbers) >= -(2**63) and max(numbers) < 2**63 else "UInt64"
         if kind == "Int64" or (min(numbers) >= 0 and max(numbers) < 2**64):
-            out = pandas.Series(pandas.array(numbers, dtype=kind), given.index).reindex(words.index)
-            return out if null.any() else out.astype(kind.lower())
+            exact = pandas.Series(np.array(numbers, dtype=kind.lower()), given.index)
+            return exact.astype(kind).reindex(words.index) if null.any() else exact
     else:
         numbers = pandas.to_numeric(given.str.replace(FORTRAN, r"\1e\2", regex=True), errors="coerce")
         if numbers.notna().all():

@@ -13,7 +13,7 @@ from skyloom.errors import InputError
 WHAT = "[ra_min, ra_max, dec_min, dec_max] or a circle {ra, dec, radius}, in degrees"
 WIDEST = 180.0  # deg: a box written backwards (150.5 to 150) is more likely a slip than nearly the whole sky
 GRID = 0.02  # deg between the points that stand for a region in a plan
-POINTS = 2_000_000  # at most so many of them
+POINTS = 500_000  # beyond so many of them they lie further apart
 EDGE = 1e-9  # deg: how far rounding may carry a position that stands on an edge
 
 
@@ -72,14 +72,14 @@ class Region:
         parts = [f"boxSearch({column}, {', '.join(map(repr, box))})" for box in self.boxes()]
         return parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"
 
-    def grid(self, step: float = GRID):
+    def grid(self, step: float = GRID, widest: float = math.inf):
         """(ra, dec, deg^2 that each stands for) of points spread over the region and along its edge.
 
-        They are `step` apart in RA (coordinate) and Dec, further in a region of more than some `POINTS` points.
+        They are `step` apart in RA (coordinate) and Dec; up to `widest` in a region that would have more than `POINTS` points.
         """
         import numpy as np
 
-        step = max(step, math.sqrt(self.width * (self.dec_max - self.dec_min) / POINTS))
+        step = max(step, min(widest, math.sqrt(self.width * (self.dec_max - self.dec_min) / POINTS)))
         dec, ra = np.mgrid[self.dec_min:self.dec_max + step / 2:step, self.west:self.west + self.width + step / 2:step]
         ra, dec = ra.ravel() % 360, np.clip(dec.ravel(), -90, 90)
         area = step**2 * np.cos(np.radians(dec))

@@ -55,7 +55,9 @@ def plan_sky(ra, dec, most: int, first_order: int = 4, least: int = 1, weight=No
 def plan_region(region, density: float, most: int, least: int) -> list[str]:
     """Names of the cells that cover a region (a `regions.Region` or what `regions.of` takes), from the config alone:
     `density` objects per deg^2 stand in."""
-    ra, dec, area = regions.of(region).grid()
+    region = regions.of(region)
+    # a quarter of a cell's width: no cell is missed
+    ra, dec, area = region.grid(widest=np.sqrt(min(most / density, region.area_deg2() / least)) / 4)
     return plan_sky(ra, dec, most, least=least, weight=density * area)
 
 

@@ -43,7 +43,7 @@ def at_vizier(client, url, region):
     if "CATAID" not in frame:
         frame["CATAID"] = [f"J{ra:.5f}{dec:+.5f}" for ra, dec in zip(frame["RA"], frame["DEC"], strict=True)]
     if "SPECID" not in frame:
-        frame["SPECID"] = frame["CATAID"].astype(str)
+        frame["SPECID"] = frame["CATAID"]
     return frame
 
 
