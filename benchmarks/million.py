@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BANDS = ("u", "g", "r", "i", "z", "y")
 DEPTH = (25.0, 26.5, 26.0, 25.5, 24.8, 23.8)  # magnitudes of 5 sigma
 CONFIG = {"run": "million", "archive": "local", "cuts": {"z_min": 0.0, "sigma_z": "none", "magnitudes": False},
-          "split": {"method": "hash"}, "models": {"tabular": {"max_epochs": 20}},
+          "split": {"method": "hash"}, "models": {"tabular": {"max_epochs": 10}},
           "calibration": {"methods": ["temperature", "pit"]}, "train": {"threads": 2},
           "local": {"tables": {"training": "training.csv", "evaluation": "evaluation.csv"},
                     "columns": {"id": "id", "ra": "ra", "dec": "dec", "redshift": "truth", "magnitudes": {b: b for b in BANDS},

@@ -10,6 +10,7 @@ import re
 import yaml
 
 from skyloom import acquisition, textfiles, trainings, typed
+from skyloom.archives.paths import split_path
 from skyloom.errors import InputError
 from skyloom.models import families
 from skyloom.provenance import memory
@@ -164,7 +165,7 @@ def _expand(config: dict) -> None:
 
     local = config["local"]
     local["images"] = expanded(local["images"], "local.images")
-    local["tables"] = {name: expanded(path, f"local.tables.{name}") for name, path in local["tables"].items()}
+    local["tables"] = {name: expanded(path, f"local.tables.{name}") for name, path in local["tables"].items() if path}
     for name, table in config["peers"]["tables"].items():
         table["path"] = expanded(table["path"], f"peers.tables.{name}.path")
     config["targets"]["table"] = expanded(config["targets"]["table"], "targets.table")
@@ -204,12 +205,35 @@ def _across(config: dict) -> None:
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
         raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "
                          "add a second --configfile that names your files")
+    _local_columns(config)
     _final_file(config)
+
+
+def _local_columns(config: dict) -> None:
+    """Columns that make no sense alone, and ids that nothing tells."""
+    local = config["local"]
+    columns = local["columns"]
+    for one, other in (("ra", "dec"), ("dec", "ra")):
+        if columns.get(one) and not columns.get(other):
+            raise InputError(f"`local.columns.{one}` is {columns[one]}, but `local.columns.{other}` is empty; name both or none")
+    used = {"*", *columns["magnitudes"].values(), *columns["errors"].values(),
+            *(columns.get(key) for key in ("ra", "dec", "redshift", "redshift_err"))}
+    unknown = [name for name in local["missing"] if name not in used]
+    if unknown:
+        raise InputError(f"`local.missing.{unknown[0]}` is no column of `local.columns`; name one of those, or '*' for all")
+    if config["archive"] != "local" or columns.get("id"):
+        return
+    by_id = [name for name, table in config["peers"]["tables"].items() if "id" in table]
+    if by_id:
+        raise InputError(f"`peers.tables.{by_id[0]}` is matched by id, but the run's own tables have none; set "
+                         "`local.columns.id`, or name `ra` and `dec` there instead of `id`")
+    if local["images"] and (local["tables"] or config["targets"]["table"]):
+        raise InputError("`local.images` names its objects by id, but the tables have none; set `local.columns.id`")
 
 
 def _final_file(config: dict) -> None:
     """An evaluation on a file set aside for the end must be meant."""
-    table = config["local"]["tables"].get("evaluation", "").split(":")[0]
+    table = split_path(config["local"]["tables"].get("evaluation", ""))[0]
     options = config["evaluation"]
     if os.path.basename(table) in options["final_files"] and table and not options["final"]:
         raise InputError(f"`local.tables.evaluation` is {os.path.basename(table)}, which `evaluation.final_files` sets aside; "

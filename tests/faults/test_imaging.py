@@ -100,10 +100,12 @@ def test_empty_cubes(sky, galaxies, tmp_path, kind, status):
 @pytest.mark.parametrize(("kind", "status", "cause"), [("all_nan", "no_coverage", "all_nan"), ("all_zero", "failed", "all_zero"),
                                                        ("some_nan", "masked", "0.0")])
 def test_undefined_ps1_pixels(sky, galaxies, tmp_path, kind, status, cause):
-    found, _, _ = download(sky, galaxies, tmp_path, "ps1", [{"service": "ps1", "endpoint": "fitscut", "kind": kind,
-                                                             "objects": 1.0}], n=1)
+    found, stats, _ = download(sky, galaxies, tmp_path, "ps1", [{"service": "ps1", "endpoint": "fitscut", "kind": kind,
+                                                                 "objects": 1.0}], n=1)
     looked = [stamp for stamp in found[0] if stamp.cause != "no stack"]
     assert looked and all(s.status == status and s.cause.startswith(cause) for s in looked)
+    asked = {"all_nan": 1, "all_zero": OPTIONS["attempts"], "some_nan": 1}[kind]  # no coverage is an answer
+    assert stats["rows"]["fitscut"] == asked * len(looked)
 
 
 @pytest.mark.parametrize("name", ["galex", "unwise"])

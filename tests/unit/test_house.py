@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from skyloom.models import families
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "skyloom"
 MODULES = {".".join(("skyloom", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in SOURCE.rglob("*.py")}
@@ -74,6 +76,26 @@ def test_nothing_imports_snakemake():
     assert not users("snakemake")
 
 
+def test_models_and_dataset_never_meet():
+    """Pixels are read in one room and scaled in the other; train/ brings them together."""
+    assert not [n for n in users("skyloom.models") if inside(n, "dataset")]
+    assert not [n for n in users("skyloom.dataset") if inside(n, "models")]
+    assert not [n for n in users("skyloom.train") if inside(n, "dataset", "models", "measure", "pz")]
+
+
+def test_no_model_is_known_by_its_name():
+    """What a model is, its family says: no other room compares names."""
+    words = tuple(families.REGISTRY)
+    for name, path in MODULES.items():
+        if inside(name, "models", "train.ensemble") or name == "skyloom.schema":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare | ast.Call):
+                compared = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
+                called = isinstance(node, ast.Call) and getattr(node.func, "attr", "") != "startswith"
+                assert called or not compared & {*words, "mantis_", "galaxiesml_"}, f"{name}: {compared}"
+
+
 def test_only_http_makes_requests_and_only_servers_listen():
     assert users("requests") | users("urllib3") | users("urllib.request") | users("httpx") == {"skyloom.archives.http"}
     assert all(inside(n, "sky.servers") for n in users("http.server") | users("socketserver"))
@@ -85,7 +107,7 @@ def test_only_store_opens_hdf5():
 
 def test_torch_only_where_training_lives():
     allowed = ("models", "train", "measure.sersic", "pz.calibration", "pz.umnn", "dataset.augment",
-               "verbs.train", "verbs.predict", "verbs.measure", "verbs.bench", "verbs.attribute")
+               "verbs.train", "verbs.measure", "verbs.bench", "verbs.attribute")
     assert all(inside(n, *allowed) for n in users("torch")), users("torch")
 
 
@@ -224,6 +246,18 @@ def test_every_rule_has_a_log_an_environment_and_a_fingerprint():
     for rule, text in rules().items():
         assert all(f"\n{' ' * 4}{word}:" in text or f"\n{' ' * 8}{word}:" in text for word in ("log", "conda", "shell")), rule
         assert re.search(r"code=(lambda wildcards: )?(fingerprint|model_code)\(", text) or rule == "freeze_plan", rule
+
+
+def test_verbs_run_in_the_environment_of_their_rule():
+    """Case of --sdm conda: networks are trained where neither pandas nor astropy is; what needs them names the other one."""
+    verbs = [rule for rule, text in rules().items() if "envs/train.yaml" in text]
+    assert {"train", "predict", "tune"} <= set(verbs)
+    absent = {"pandas", "pyarrow", "astropy", "scipy", "yaml", "jsonschema", "matplotlib", "sep", "requests", "snakemake"}
+    for verb in verbs:
+        assert not {name.split(".")[0] for name in IMPORTS[f"skyloom.verbs.{verb}"]} & absent, verb
+    code = (f"import importlib, sys; sys.modules.update(dict.fromkeys({sorted(absent)}))\n"
+            f"for verb in {verbs}: importlib.import_module('skyloom.verbs.' + verb)")
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_word_of_a_shell_command_is_quoted():

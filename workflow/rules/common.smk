@@ -19,6 +19,7 @@ if os.path.isdir(f"{SOURCE}/skyloom"):
 
 from skyloom import config as skyloom_config
 from skyloom import acquisition, textfiles, trainings
+from skyloom.archives.paths import split_path
 from skyloom.provenance.canonical import canonical, digest
 from skyloom.errors import InputError
 from skyloom.models import families
@@ -73,7 +74,7 @@ WITH_PZ = [model for model in MODELS if FAMILIES[model].gives_pz(OPTIONS[model])
 MODEL_SURVEYS = {model: list(FAMILIES[model].surveys(OPTIONS[model])) for model in FUSIONS}
 SEEDS = config["train"]["seeds"]
 # The name of the evaluation table where it is one that is set aside for the end.
-FINAL = os.path.basename(config["local"]["tables"].get("evaluation", "").split(":")[0])
+FINAL = os.path.basename(split_path(config["local"]["tables"].get("evaluation", ""))[0])
 FINAL = FINAL if FINAL in config["evaluation"]["final_files"] else ""
 PEERS = [*config["peers"]["models"], *sorted(config["peers"]["tables"])] if LABELLED else []
 FORMATS = exporters.chosen(config["release"]["formats"])
@@ -144,10 +145,12 @@ def count_bands():
         return len(imaging.REGISTRY[SERVICE].bands)
     if not config["local"]["images"]:
         return 0
-    import csv
+    from skyloom.archives import manifest
 
-    with open(config["local"]["images"], encoding="utf-8-sig") as handle:
-        return len({row.get("band") for row in csv.DictReader(handle, skipinitialspace=True)})
+    try:
+        return len(manifest.named_bands(config["local"]["images"]))
+    except InputError as error:
+        raise WorkflowError(f"skyloom: {error}")
 
 
 NBANDS = count_bands()

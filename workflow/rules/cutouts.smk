@@ -3,6 +3,7 @@ rule download_cutouts:
     input:
         members=f"{RESULTS}/shards/{{shard}}.parquet",
         manifest=[config["local"]["images"]] if config["archive"] == "local" and IMAGES else [],
+        images=image_files,
     output:
         cutouts=f"{RESULTS}/cutouts/{{survey}}/{{shard}}.h5",
     log:
@@ -19,6 +20,7 @@ rule download_cutouts:
     params:
         settings=stamp_settings,
         code=lambda wildcards: fingerprint("download-cutouts", *survey_modules(wildcards)),
+        images=image_content,
         source=lambda wildcards, input: (
             option("--manifest", input.manifest)
             or option("--cache", f"{CACHE}/{wildcards.survey}/{wildcards.shard}.sqlite")

@@ -14,7 +14,7 @@ if FUSIONS:
         benchmark:
             f"logs/{RUN}/attribute/{{model}}.benchmark.tsv"
         conda:
-            "../../envs/train.yaml"
+            "../../envs/core.yaml"
         threads: config["train"]["threads"]
         resources:
             mem_mb=4000,
@@ -61,7 +61,7 @@ if FUSIONS:
         log:
             f"logs/{RUN}/degrade/{{model}}_seed{{seed}}.log",
         conda:
-            "../../envs/train.yaml"
+            "../../envs/core.yaml"
         threads: config["train"]["threads"]
         resources:
             mem_mb=3000,

@@ -138,7 +138,7 @@ def peer_predictions(wildcards=None):
 def peer_table(wildcards):
     """The table of a peer that somebody else ran."""
     found = config["peers"]["tables"].get(wildcards.peer)
-    return found["path"].split(":")[0] if found else []
+    return split_path(found["path"])[0] if found else []
 
 
 def peer_table_argument(wildcards):
@@ -191,10 +191,18 @@ def query_settings(wildcards):
             parts = list(local["tables"])
         else:
             parts = ["target"] if config["targets"]["table"] else ["manifest"]
-        return canonical(
-            {"archive": "local", "run": RUN, "release": "local", "parts": parts, "columns": local["columns"]}
-        )
+        own = {"parts": parts, "beside_redshifts": LABELLED and wildcards.sample != "specz"}
+        own |= {key: local[key] for key in ("columns", "missing", "max_undeclared")}
+        return canonical({**own, "archive": "local", "run": RUN, "release": "local"})
     return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity("hsc")})
+
+
+def query_reports():
+    """What local tables hold in place of values, beside the rows."""
+    if config["archive"] != "local":
+        return {}
+    found = f"{RESULTS}/{{sample}}/values.csv"
+    return {"values": report(found, category="Sample", labels={"sample": "{sample}"})}
 
 
 def query_template(wildcards):
@@ -209,8 +217,8 @@ def query_tables(wildcards):
     if config["archive"] != "local":
         return []
     if wildcards.sample == "targets":
-        return config["targets"]["table"] or config["local"]["images"]
-    return [str(path).split(":")[0] for path in config["local"]["tables"].values()]
+        return split_path(config["targets"]["table"])[0] or config["local"]["images"]
+    return [split_path(path)[0] for path in config["local"]["tables"].values()]
 
 
 def query_arguments(wildcards):
@@ -245,6 +253,30 @@ def stamp_settings(wildcards):
     return settings(**acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, origin), **own)
 
 
+IMAGE_FILES = {}
+
+
+def image_files(wildcards):
+    """Every file of the user's own that a shard's stamps are made of: images, planes of noise, masks, kernels."""
+    if config["archive"] != "local" or not IMAGES:
+        return []
+    from skyloom.archives import manifest
+
+    if not IMAGE_FILES:
+        IMAGE_FILES.update(manifest.files(manifest.entries(config["local"]["images"]), shards()))
+    return [path for path in IMAGE_FILES[wildcards.shard] if os.path.exists(path)]
+
+
+def image_content(wildcards):
+    """What these files hold: an image that gets its old time back after an edit reruns its stamps, too."""
+    found = image_files(wildcards)
+    if not found:
+        return ""
+    from skyloom.archives import manifest
+
+    return manifest.content(found)
+
+
 def overlap_arcsec():
     """Side of the square in which stamps of different splits must not overlap: the largest stamp of all surveys."""
     if config["split"]["overlap_arcsec"] is not None:
@@ -255,4 +287,5 @@ def overlap_arcsec():
 def split_settings():
     """The split and what packing adds: seed, the stamp whose overlaps count, the zero point of the counts."""
     zero_point = 31.4 if config["archive"] == "local" else 27.0
-    return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point)
+    own = {"evaluation": True} if "evaluation" in config["local"]["tables"] else {}
+    return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point, **own)

@@ -10,7 +10,7 @@ import tarfile
 import numpy as np
 
 from skyloom import wcs
-from skyloom.archives import fitsimages
+from skyloom.archives import fitsimages, guard
 from skyloom.archives.plane import Plane
 from skyloom.errors import ReplyError
 
@@ -102,6 +102,7 @@ def _unusable(planes: tuple[str, ...]) -> int:
     return sum(1 << int(card.value) for card in cards if card.keyword.removeprefix("MP_") in BAD_PLANES)
 
 
+@guard.reading("the cutout")
 def parse_cutout(body: bytes, scale: float) -> Plane:
     """A Plane from the FITS bytes of a coadd cutout of `scale` arcsec/px; HDUs by order: header, image, mask, variance.
 
@@ -111,10 +112,8 @@ def parse_cutout(body: bytes, scale: float) -> Plane:
     if len(hdus) < 4 or any(pixels is None or pixels.shape != hdus[1][1].shape for _, pixels in hdus[1:4]):
         raise ReplyError("bad_fits", f"{len(hdus)} HDUs, not header, image, mask and variance of one shape")
     (top, _), (head, image), (mask_head, mask), (_, variance) = hdus[:4]
-    if "FLUXMAG0" not in top:
-        raise ReplyError("no_zero_point", "FLUXMAG0 is missing")
     crval, crpix, cd = fitsimages.tan(head)
-    zero_point = 2.5 * np.log10(float(top.value("FLUXMAG0")))
+    zero_point = 2.5 * np.log10(top.positive("FLUXMAG0", "no_zero_point"))
     wcs.check_scale(cd, scale)
     fitsimages.check_pixels(image)
     unusable = _unusable(tuple(card for key, card in mask_head.items() if key.startswith("MP_")))
@@ -122,6 +121,7 @@ def parse_cutout(body: bytes, scale: float) -> Plane:
                  variance.astype(np.float32), float(zero_point), crval, crpix, cd)
 
 
+@guard.reading("the kernel")
 def parse_psf(body: bytes) -> np.ndarray:
     """(ny, nx) float32 PSF kernel of sum 1; ReplyError `not_fits`, `bad_fits` or `bad_psf`."""
     kernel = fitsimages.images(body)[0][1]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom import wcs
-from skyloom.archives import fitsimages
+from skyloom.archives import fitsimages, guard
 from skyloom.archives.plane import Plane
 from skyloom.errors import ReplyError
 
+NEAR = 1.0  # arcsec between a position that was asked for and the archive's echo of it, which is rounded
 POSITIONS = 5000  # a request; others send 10,000
 SOUTHERN_EDGE = -32.0  # deg: the survey ends at -30, its pointings a field of view farther
 _COLUMNS = ("projcell", "subcell", "ra", "dec", "filter", "mjd", "type", "filename", "shortname")
@@ -22,7 +23,7 @@ def list_form(positions, bands, kinds=("stack",)) -> dict:
 
 
 def parse_list(text: str) -> list[dict]:
-    """Rows of a file list, {column: text}; ReplyError `not_a_list` without the header line.
+    """Rows of a file list, {column: text}; ReplyError `not_a_list` without the header line, `no_position` in a row.
 
     Nothing is assumed about order or number of rows: join them on position and filter with `by_position`.
     """
@@ -31,15 +32,36 @@ def parse_list(text: str) -> list[dict]:
         raise ReplyError("not_a_list", f"starts with {text[:40]!r}")
     if any(len(line) < 9 for line in lines):
         raise ReplyError("truncated", "a row with fewer than nine columns")
-    return [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
+    rows = [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
+    for row in rows:
+        try:
+            sound = np.isfinite(float(row["ra"])) and abs(float(row["dec"])) <= 90
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ReplyError("no_position", f"ra {row['ra'][:20]!r}, dec {row['dec'][:20]!r}")
+    return rows
 
 
 def by_position(rows: list[dict], positions) -> list[list[dict]]:
-    """The rows of each position (deg): those whose echoed position is the asked one to 1e-5 deg."""
+    """The rows of each position (deg): those whose echoed position is the nearest, on the sphere and within NEAR."""
+    from scipy.spatial import cKDTree
+
     home: dict = {}
     for row in rows:
-        home.setdefault((round(float(row["ra"]) % 360, 5), round(float(row["dec"]), 5)), []).append(row)
-    return [home.get((round(float(ra) % 360, 5), round(float(dec), 5)), []) for ra, dec in positions]
+        home.setdefault((float(row["ra"]), float(row["dec"])), []).append(row)
+    if not home or not len(positions):
+        return [[] for _ in positions]
+    echoed = list(home)
+    apart, nearest = cKDTree(_vectors(echoed)).query(_vectors(positions))
+    close = apart <= 2 * np.sin(np.radians(NEAR / 3600) / 2)
+    return [home[echoed[k]] if near else [] for k, near in zip(nearest, close, strict=True)]
+
+
+def _vectors(positions) -> np.ndarray:
+    """(n, 3) unit vectors of (ra, dec) in deg."""
+    ra, dec = np.radians(np.asarray(positions, float)).T
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], 1)
 
 
 def filenames(rows: list[dict], kind: str = "stack") -> dict[str, str]:
@@ -52,6 +74,7 @@ def cutout_params(ra: float, dec: float, filename: str, size: int) -> dict:
     return {"ra": f"{ra:.10f}", "dec": f"{dec:.10f}", "size": str(size), "format": "fits", "red": filename}
 
 
+@guard.reading("the cutout")
 def parse_cutout(body: bytes, ra: float, dec: float, size: int | None, band: str, scale: float) -> Plane:
     """A Plane of linear counts from a cutout, NaN pixels bad; without a variance. `scale` arcsec/px is what it must have.
 
@@ -69,15 +92,20 @@ def parse_cutout(body: bytes, ra: float, dec: float, size: int | None, band: str
     wcs.check_centre(crval, crpix, cd, ra, dec, image.shape)
     fitsimages.check_unit(head, UNITS)
     fitsimages.check_pixels(image)
-    try:
-        exposure = float(head.value("EXPTIME"))
-    except TypeError:
-        exposure = 0.0
-    if not exposure > 0:
-        raise ReplyError("no_zero_point", "EXPTIME is missing or not positive")
+    exposure = head.positive("EXPTIME", "no_zero_point")
     counts = _linear(head, image)
     bad = ~np.isfinite(counts)
     return Plane(counts, np.zeros(counts.shape, np.int32), bad, None, 25.0 + 2.5 * np.log10(exposure), crval, crpix, cd)
+
+
+def check_cutout(body: bytes, *asked) -> None:
+    """ReplyError as from `parse_cutout` for a reply that has to be asked for again; a cutout without a finite pixel is an
+    answer: the stack has no data there."""
+    try:
+        parse_cutout(body, *asked)
+    except ReplyError as error:
+        if error.cause != "all_nan":
+            raise
 
 
 def _linear(head, image) -> np.ndarray:

@@ -131,5 +131,7 @@ def file_system(path: str | Path, mounts: str = "/proc/mounts") -> str:
 
 def file_digest(path) -> str:
     """sha256 of a file's bytes, empty for a missing file."""
-    path = Path(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    if not os.path.isfile(path):
+        return ""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

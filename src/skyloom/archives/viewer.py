@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skyloom import wcs
-from skyloom.archives import fitsimages
+from skyloom.archives import fitsimages, guard
 from skyloom.archives.plane import Plane
 from skyloom.errors import ReplyError
 
@@ -33,6 +33,7 @@ def params(layer: Layer, ra: float, dec: float, size: int, invvar: bool = False)
     return query | ({"invvar": "1"} if invvar else {})
 
 
+@guard.reading("the cutout")
 def parse(layer: Layer, body: bytes, ra: float, dec: float, size: int | None) -> dict[str, Plane | None]:
     """{band: Plane, or None where the survey never looked (all zero)}, in the order that the header names.
 
@@ -56,6 +57,8 @@ def parse(layer: Layer, body: bytes, ra: float, dec: float, size: int | None) ->
     wcs.check_centre(crval, crpix, cd, ra, dec, cube.shape[1:])
     fitsimages.check_unit(head, layer.units)
     invvar = _cube(hdus[1][1], layer) if len(hdus) > 1 else None
+    if invvar is not None and invvar.shape != cube.shape:
+        raise ReplyError("wrong_size", f"inverse variance of {invvar.shape} for an image of {cube.shape}")
     planes = {}
     for k, band in enumerate(layer.bands):
         planes[band] = _plane(cube[k], None if invvar is None else invvar[k], layer.zero_points[k], crval, crpix, cd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -57,14 +58,15 @@ def job(settings: dict, names: list[str], seen: np.ndarray, edges: np.ndarray) -
             "high": float(edges[-1])}
 
 
-def elsewhere(python: str, told: dict, tables: dict[str, dict], place: str) -> tuple[np.ndarray, dict]:
-    """(p(z), seconds) from RAIL's interpreter, which works in a folder of its own inside `place`; `tables` training and
-    testing. InputError if there is no such interpreter or the estimator fails."""
+@contextlib.contextmanager
+def elsewhere(python: str, told: dict, tables: dict[str, dict], place: str):
+    """(p(z) in pieces, one after another; seconds) from RAIL's interpreter, which works in a folder of its own inside `place`;
+    `tables` training and testing. InputError if there is no such interpreter or the estimator fails."""
     if not Path(python).exists():
         raise InputError(f"`rail.python` is {python}, which does not exist; run `make rail` or drop {told['peer']} from "
                          "`peers.models`")
     with tempfile.TemporaryDirectory(dir=place) as folder:
-        told = told | {"out": f"{folder}/pz.npz"} | {name: f"{folder}/{name}.npz" for name in tables}
+        told = told | {"out": folder} | {name: f"{folder}/{name}.npz" for name in tables}
         for name, columns in tables.items():
             np.savez(told[name], **{key: columns[key] for key in ("magnitudes", "errors", "z")})
         Path(folder, "job.json").write_text(json.dumps(told), encoding="utf-8")
@@ -76,5 +78,5 @@ def elsewhere(python: str, told: dict, tables: dict[str, dict], place: str) -> t
             lines = done.stderr.strip().splitlines() or ["no message"]
             why = next((line for line in reversed(lines) if "rror: " in line), lines[-1])  # below it a trace of its libraries
             raise InputError(f"{told['peer']} failed in RAIL's environment ({why[:200]}); renew it: make rail")
-        found = np.load(f"{folder}/pz.npz")
-        return found["pz"], {name: float(found[name]) for name in ("training_s", "estimating_s")}
+        pieces = sorted(Path(folder).glob("[0-9]*.npy"), key=lambda path: int(path.stem))
+        yield map(np.load, pieces), json.loads(Path(folder, "seconds.json").read_text())

@@ -39,6 +39,22 @@ def remember(name: str, facts: dict) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def of_file(name: str, path, make):
+    """`make(path)`, plain data, remembered as long as the file's size and times (its inode's too, which no tool sets back)
+    stay."""
+    stat = os.stat(path)
+    key = json.dumps([os.path.realpath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+    known = recall(name)
+    if key not in known:
+        made = make(path)
+        stale = [old for old in known if json.loads(old)[0] == os.path.realpath(path)]
+        for old in stale:
+            del known[old]
+        known[key] = made
+        remember(name, known)
+    return known[key]
+
+
 def array(name: str, key: str, make):
     """The array that `make()` gives, kept under a name as long as `key` (whatever decides it) stays the same."""
     import numpy as np

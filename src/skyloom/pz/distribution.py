@@ -19,7 +19,7 @@ FORMS = {"histogram": ("pz", "edges"), "mixture": ("weights", "means", "stds"), 
 SHARED = ("edges", "levels")  # arrays that all rows have together
 ROUNDING = 1e-9  # what differences of a cdf may lie below 0
 NAMES = tuple(name for names in FORMS.values() for name in names)
-ROWS = 20_000  # of a block: histograms of more are not held at once
+ROWS = 5_000  # of a block: histograms of more are not held at once
 
 
 @dataclass(frozen=True)

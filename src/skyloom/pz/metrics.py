@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-DRAWS = 100_000_000  # objects that the resamples of one interval may hold together
+DRAWS = 50_000_000  # objects that the resamples of one interval may hold together
 LEAST = 50  # resamples whatever the number of objects
 
 

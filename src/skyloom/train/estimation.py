@@ -10,6 +10,8 @@ from skyloom.models.card import Card
 from skyloom.models.family import Arrays, Family
 from skyloom.pz import distribution
 
+ROWS = 32_768  # of a block: a multiple of every family's batch, so that blocks change no batch
+
 
 def predicted(family: Family, model, card: Card, split, device, hidden=()) -> dict[str, np.ndarray]:
     """`z` (n,) of a split's rows and, where the model gives it, p(z) in one of `distribution.FORMS`; z is its mean. Surveys of
@@ -17,21 +19,33 @@ def predicted(family: Family, model, card: Card, split, device, hidden=()) -> di
 
     Always the same for the same input: no augmentation, or the mean over all of the square's eight symmetries.
     """
-    arrays = family.arrays(card, split, np.arange(split.n))
+    return _of_rows(family, model, card, split, device, np.arange(split.n), family.seen(card, split, hidden), hidden)
+
+
+def in_blocks(family: Family, model, card: Card, split, device, size: int = ROWS):
+    """The same of at most `size` rows after the other, so that no more p(z) is held at once; at least one block, of no rows where
+    there are none."""
+    seen = family.seen(card, split, ())
+    for first in range(0, max(split.n, 1), size):
+        rows = np.arange(first, min(first + size, split.n))
+        yield rows, _of_rows(family, model, card, split, device, rows, seen[rows])
+
+
+def _of_rows(family: Family, model, card: Card, split, device, rows, seen, hidden=()) -> dict[str, np.ndarray]:
+    arrays = family.arrays(card, split, rows)
     if hidden:
         shown = arrays.images
         arrays.images = lambda rows: {name: pixels * (name not in hidden) for name, pixels in shown(rows).items()}
     head = family.head(card)
     empty = torch.zeros((0, head.outputs) if head else 0)
-    parts = [family.outcome(card, numbers(model, arrays, device, family.batch, turn) if split.n else empty)
+    parts = [family.outcome(card, numbers(model, arrays, device, family.batch, turn) if len(rows) else empty)
              for turn in range(getattr(card.options, "symmetries", 1))]
     found = parts[0]
     if len(parts) > 1:
         found = {name: values.astype(parts[0][name].dtype) for name, values in distribution.combined(parts).items()}
-    blind = ~family.seen(card, split, hidden)
     for name, values in found.items():
         if name not in distribution.SHARED:
-            values[blind] = np.nan
+            values[~seen] = np.nan
     return {"z": distribution.mean(found), **found} if distribution.form(found) else found
 
 

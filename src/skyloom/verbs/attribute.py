@@ -10,7 +10,6 @@ import torch
 from skyloom import store, typed
 from skyloom.cutouts.stamps import UNUSABLE
 from skyloom.errors import InputError
-from skyloom.measure import ablation
 from skyloom.models import artefact, attribution, families, fusion
 from skyloom.progress import Progress
 from skyloom.surveys import imaging
@@ -97,6 +96,8 @@ class Removed:
 
     def read(self, name: str, rows: np.ndarray, what: str = "image") -> np.ndarray:
         """Pixels (m, band, y, x) of one survey without targets, or its `ivar` or `mask`."""
+        from skyloom.measure import ablation  # sep, which a GPU box may lack
+
         found = self.split.read(name, rows, what)
         if what != "image":
             return found

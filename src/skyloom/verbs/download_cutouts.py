@@ -38,7 +38,7 @@ def read(settings: dict, members, name: str, manifest: str, out) -> None:
     """Write every stamp of the members (a file of them) with its status, from the images of a manifest."""
     table = store.read_parquet(members)
     survey = files.Files(settings, table["object_id"].to_numpy(), manifest)
-    _check(settings, out, _store(settings, table, name, survey, None, {}, out), len(survey.bands) * len(table), {})
+    _check(settings, out, _store(settings, table, name, survey, None, {}, out), len(survey.bands) * len(table))
 
 
 def fetch(settings: dict, members, name: str, cache_path, rpm: float, out) -> None:
@@ -55,25 +55,26 @@ def fetch(settings: dict, members, name: str, cache_path, rpm: float, out) -> No
             with common.service(survey.service, rpm) as (client, urls, _, options):
                 dead = survey.fetch(client, urls, options, cache, Progress(total=missing, label="download-cutouts"))
         failed = _store(settings, table, name, survey, cache, dead, out)
-    _check(settings, out, failed, len(survey.bands) * len(table), dead)
+    _check(settings, out, failed, len(survey.bands) * len(table))
 
 
-def _check(settings, out, failed: int, total: int, dead: dict) -> None:
+def _check(settings, out, failed: list[str], total: int) -> None:
+    """ServiceError with the first cause, and no file, if more of the stamps failed than the settings allow."""
     most = settings["max_failed_fraction"]
-    if failed > most * max(1, total):
+    if len(failed) > most * max(1, total):
         Path(out).unlink()
-        raise ServiceError(f"{failed} of {total} stamps failed, more than the fraction {most} that "
-                           f"`stamps.max_failed_fraction` allows ({next(iter(dead.values()), 'bad replies')})")
+        raise ServiceError(f"{len(failed)} of {total} stamps failed, more than the fraction {most} that "
+                           f"`stamps.max_failed_fraction` allows (the first: {failed[0]})")
 
 
-def _store(options, members, name, survey, cache, dead, out) -> int:
-    """Write stamps, kernels and checksums of every member in turn; the number of failed stamps."""
+def _store(options, members, name, survey, cache, dead, out) -> list[str]:
+    """Write stamps, kernels and checksums of every member in turn; why stamps failed, one cause each."""
     n, b, bands = len(members), len(survey.bands), survey.bands
     size, kernel = survey.size, options["psf_size"]
     meta = common.provenance(options) | {
         "service": name, "request": survey.request, "ivar_source": survey.ivar_source, "pixel_scale": survey.scale,
         "recipe": options["identity"], "bands": ",".join(bands), "status_names": ",".join(stamp.STATUS), "unit": "nJy"}
-    failed, causes = 0, []
+    failed, causes = [], []
     with store.writing(out, meta) as handle:
         store.put(handle, "object_id", members["object_id"].to_numpy(np.int64))
         for axis in ("ra", "dec"):
@@ -82,19 +83,22 @@ def _store(options, members, name, survey, cache, dead, out) -> int:
         ivar = store.create(handle, "ivar", (n, b, size, size), "f4", compress=True)
         mask = store.create(handle, "mask", (n, b, size, size), "u4", compress=True)
         psf = store.create(handle, "psf", (n, b, kernel, kernel), "f4", compress=True)
-        status, zero = np.zeros((n, b), np.uint8), np.full((n, b), np.nan)
-        offset, sha = np.full((n, b, 2), np.nan), np.full((n, b), b"", "S64")
+        facts = {"status": np.zeros((n, b), np.uint8), "sha256": np.full((n, b), b"", "S64")}
+        facts |= {name: np.full((n, b, *shape), np.nan) for name, shape in
+                  {"zero_point": (), "offset": (2,), "pixel_scale": (), "cd": (2, 2)}.items()}
         for k in range(n):
             made, kernels, digests = survey.stamps(k, cache, dead)
             image[k], ivar[k], mask[k] = (np.stack([getattr(s, a) for s in made]) for a in ("image", "ivar", "mask"))
             psf[k] = np.stack(kernels)
-            status[k] = [stamp.STATUS.index(s.status) for s in made]
-            zero[k], offset[k] = [s.zero_point for s in made], [s.offset for s in made]
-            sha[k] = [d.encode() for d in digests]
+            facts["status"][k] = [stamp.STATUS.index(s.status) for s in made]
+            facts["sha256"][k] = [d.encode() for d in digests]
+            for column in ("zero_point", "offset", "pixel_scale", "cd"):
+                facts[column][k] = [getattr(s, column) for s in made]
             causes.append("; ".join(f"{band}: {s.status} {s.cause}".strip()
-                                    for band, s in zip(bands, made, strict=True) if s.status != "ok"))
-            failed += sum(s.status == "failed" for s in made)
-        for column, values in (("status", status), ("zero_point", zero), ("offset", offset), ("sha256", sha)):
+                                    for band, s in zip(bands, made, strict=True) if s.status != "ok" or s.cause))
+            failed += [s.cause for s in made if s.status == "failed"]
+        facts["pixel_scale"] = np.where(np.isfinite(facts["pixel_scale"]), facts["pixel_scale"], survey.scale)
+        for column, values in facts.items():
             handle.create_dataset(column, data=values, track_times=False)
         store.put(handle, "cause", causes)
     return failed

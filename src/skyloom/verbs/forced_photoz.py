@@ -63,24 +63,23 @@ def positions(args):
     if bool(args.table) == (args.ra is not None or args.dec is not None):
         raise InputError("forced-photoz needs either --ra and --dec or --table; give one of them")
     if args.table:
-        frame = tables.load(args.table)
-        absent = [name for name in ("ra", "dec") if name not in frame]
+        table = tables.load(args.table, wanted={"object_id", "ra", "dec"})
+        absent = [name for name in ("ra", "dec") if name not in table]
         if absent:
             raise InputError(f"the table {args.table} has no column `{absent[0]}`; name the positions ra and dec (deg)")
-        ids = frame["object_id"] if "object_id" in frame else np.arange(len(frame))
-        sky = {name: frame[name].astype(float) for name in ("ra", "dec")}
-        frame = pandas.DataFrame({"object_id": np.asarray(ids), **sky})
+        sky = pandas.DataFrame({name: table[name] for name in ("ra", "dec")})
+        own = table.ids("object_id") if "object_id" in table else pandas.DataFrame({"object_id": np.arange(len(table))})
+        frame = pandas.concat([own, sky], axis=1)
     else:
         if args.ra is None or args.dec is None:
             raise InputError("forced-photoz needs both --ra and --dec; give the other one")
         frame = pandas.DataFrame({"object_id": np.array([0]), "ra": [args.ra], "dec": [args.dec]})
-    bad = ~(frame["ra"].between(0, 360) & frame["dec"].between(-90, 90))
+    bad = ~(frame["ra"].between(-180, 360) & frame["dec"].between(-90, 90))
     if bad.any() or not len(frame):
         k = int(np.argmax(bad)) if len(frame) else 0
         what = f"row {k}: ra {frame['ra'].iloc[k]}, dec {frame['dec'].iloc[k]}" if len(frame) else "no row"
-        raise InputError(f"forced-photoz got {what}; positions are 0 <= ra <= 360, -90 <= dec <= 90 in degrees")
-    if not np.issubdtype(frame["object_id"].dtype, np.integer):
-        frame["object_id"] = [tables.text_id(str(value)) for value in frame["object_id"]]
+        raise InputError(f"forced-photoz got {what}; positions are -180 <= ra <= 360, -90 <= dec <= 90 in degrees")
+    frame["ra"] %= 360
     if frame["object_id"].duplicated().any():
         raise InputError(f"{args.table} holds object_id {frame['object_id'][frame['object_id'].duplicated()].iloc[0]} twice; "
                          "make ids unique or leave the column out")

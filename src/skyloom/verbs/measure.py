@@ -29,13 +29,13 @@ def run(args) -> None:
     kernel = morphology.read_kernel(textfiles.read(args.kernel))
     with store.reading(args.cutouts) as handle:
         ids, status = store.column(handle, "object_id"), handle["status"][:]
-        bands, scale = handle.attrs["bands"].split(","), float(handle.attrs["pixel_scale"])
+        bands, scale, cd = handle.attrs["bands"].split(","), handle["pixel_scale"][:], handle["cd"][:]
         progress = Progress(total=max(len(ids), 1), label="measure")
         parts = []
         for first in range(0, len(ids), CHUNK):
-            chunk = range(first, min(first + CHUNK, len(ids)))
-            parts.append(morphology.measure_stamps(_stamps(handle, chunk, status), args.settings, kernel, scale,
-                                                   progress=progress))
+            chunk = np.arange(first, min(first + CHUNK, len(ids)))
+            parts.append(morphology.measure_stamps(_stamps(handle, chunk, status), args.settings, kernel, scale[chunk],
+                                                   cd=cd[chunk], progress=progress))
     frame = {"object_id": ids}
     names = list(parts[0]) if parts else []
     for name in names:

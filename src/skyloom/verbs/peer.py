@@ -14,6 +14,7 @@ from skyloom.dataset.table import Table, align
 from skyloom.errors import InputError
 from skyloom.peers import jobs
 from skyloom.pz import distribution
+from skyloom.sample import cuts
 from skyloom.verbs import common
 
 
@@ -41,31 +42,48 @@ def run(args) -> None:
     errors = {name: asked.errors[name] for name in names if name in asked.errors}
     wanted = list(dict.fromkeys([*names, *errors.values(), "specz_redshift", "object_id"]))
     training, testing = (jobs.table(table.columns(wanted), names, errors) for table in (learnt, asked))
-    edges, seconds, n = distribution.grid(*settings["grid"]), {}, len(testing["z"])
+    edges, n = distribution.grid(*settings["grid"]), len(testing["z"])
     reason = "" if settings["peer"] != "bpz" else jobs.no_templates(settings["options"], names, errors)
-    pz = np.zeros((0, len(edges) - 1))
-    if not reason and settings["peer"] == "trainz":
-        pz = np.broadcast_to(jobs.trainz(training["z"], edges), (n, len(edges) - 1))
-    elif not reason:
-        pz, seconds = jobs.elsewhere(args.python, jobs.job(settings, names, training["magnitudes"], edges),
-                                     {"training": training, "testing": testing}, os.path.dirname(os.path.abspath(args.out)))
-    with store.streaming(args.out, len(pz), _meta(settings, reason), distribution.SHARED) as append:
-        for rows in distribution.blocks(len(pz)):
-            some = pz[rows]
-            append({"object_id": testing["object_id"][:len(pz)][rows], "split": np.full(len(some), "testing", object),
-                    "z": distribution.mean({"pz": some, "edges": edges}), "pz": np.asarray(some, np.float32), "edges": edges})
-    told = {"objects": len(pz), "training": len(training["z"]), "reason": reason, **seconds}
+    told = {"objects": 0 if reason else n, "training": len(training["z"]), "reason": reason}
+    if reason:
+        _write(args, testing, edges, [np.zeros((0, len(edges) - 1))], told)
+    elif settings["peer"] == "trainz":
+        _write(args, testing, edges, [np.broadcast_to(jobs.trainz(training["z"], edges), (n, len(edges) - 1))], told)
+    else:
+        job = jobs.job(settings, names, training["magnitudes"], edges)
+        both, place = {"training": training, "testing": testing}, os.path.dirname(os.path.abspath(args.out))
+        with jobs.elsewhere(args.python, job, both, place) as (pieces, seconds):
+            _write(args, testing, edges, pieces, told | seconds)
+
+
+def _write(args, testing: dict, edges, pieces, told: dict) -> None:
+    """The file of the testing objects, p(z) piece by piece, and its timing."""
+    first, meta = 0, _meta(args.settings, told["reason"])
+    with store.streaming(args.out, told["objects"], meta, distribution.SHARED) as append:
+        for piece in pieces:
+            for rows in distribution.blocks(len(piece)):
+                pz = piece[rows]
+                ids = testing["object_id"][first:first + len(pz)]
+                append({"object_id": ids, "split": np.full(len(pz), "testing", object), "pz": np.asarray(pz, np.float32),
+                        "z": distribution.mean({"pz": pz, "edges": edges}), "edges": edges})
+                first += len(pz)
     store.write_text(args.timing, json.dumps(told))
 
 
 def _given(args) -> None:
     """The redshifts of a table for the testing objects, NaN for those that it lacks."""
     settings = args.settings
-    columns = Table([args.testing]).columns(["object_id", "specz_redshift"])
-    ids = columns["object_id"][np.isfinite(columns["specz_redshift"])]
-    found = tables.estimates(args.table, settings["options"]["id"], settings["options"]["z"])
-    at = align(found["object_id"], ids)
-    z = np.where(at >= 0, found["z"][at], np.nan) if len(found["z"]) else np.full(len(ids), np.nan)
+    asked = store.arrays(args.testing, ["object_id", "specz_redshift", "ra", "dec"])
+    asked = {name: values[np.isfinite(asked["specz_redshift"])] for name, values in asked.items()}
+    ids, found = asked["object_id"], tables.estimates(args.table, settings["options"])
+    if "object_id" in found:
+        at = align(found["object_id"], ids)
+        z = np.where(at >= 0, found["z"][at], np.nan) if len(found["z"]) else np.full(len(ids), np.nan)
+    elif "ra" not in asked:
+        raise InputError(f"{args.table} is matched by position, but the objects have none; name `local.columns.ra` and `dec`")
+    else:
+        place = cuts.nearest(asked["ra"], asked["dec"], found["ra"], found["dec"])
+        z = np.where(place < 0, np.nan, found["z"][place]) if len(found["z"]) else np.full(len(ids), np.nan)
     reason = "" if np.isfinite(z).any() else f"{Path(args.table).name} holds none of the testing objects"
     rows = np.arange(0 if reason else len(z))
     store.write_columns(args.out, {"object_id": ids[rows], "split": np.full(len(rows), "testing", object), "z": z[rows]},

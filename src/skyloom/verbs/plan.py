@@ -32,6 +32,8 @@ def run(args) -> None:
         names = plan_file.plan_hash(args.settings["n_shards"])
     else:
         names = from_objects(args.settings, args.selected)
+    if not names:
+        raise InputError("plan found no object to plan shards for; widen the query or the cuts")
     if Path(args.out).exists():
         old = plan_file.read_plan(textfiles.read(args.out))
         if not args.extend:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from skyloom import store, typed
+from skyloom.dataset.table import Table
 from skyloom.models import artefact, families
 from skyloom.pz import distribution
 from skyloom.train import data, estimation, loop
@@ -28,16 +27,16 @@ def arguments(parser) -> None:
 
 
 def run(args) -> None:
-    """Write object_id, split, z and p(z) of all rows of the given files, in their order."""
+    """Write object_id, split, z and p(z) of all rows of the given files, in their order, block by block."""
     settings = typed.read(Settings, args.settings, "--settings", strict=False)
     model, card = artefact.load(args.model)
     loop.prepare(card.seed, card.threads)
-    device, blocks = loop.choose_device(settings.device), []
-    for path in args.data:
-        split = data.of_card(path, card)
-        found = estimation.predicted(families.of(card.model), model, card, split, device)
-        blocks.append({**{name: split.columns[name] for name in ("object_id", "split")}, **found})
-    joined = {name: blocks[0][name] if name in distribution.SHARED else np.concatenate([block[name] for block in blocks])
-              for name in blocks[0]}
-    store.write_columns(args.out, joined, common.provenance(args.settings) | {
-        "model": card.model, "seed": card.seed, "data_hash": card.data_hash, "model_code": card.code_hash})
+    device, family = loop.choose_device(settings.device), families.of(card.model)
+    meta = common.provenance(args.settings) | {"model": card.model, "seed": card.seed, "data_hash": card.data_hash,
+                                               "model_code": card.code_hash}
+    n = len(Table(args.data).columns(["object_id"])["object_id"])
+    with store.streaming(args.out, n, meta, distribution.SHARED) as append:
+        for path in args.data:
+            split = data.of_card(path, card)
+            for rows, found in estimation.in_blocks(family, model, card, split, device):
+                append({**{name: split.columns[name][rows] for name in ("object_id", "split")}, **found})

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from skyloom import store
-from skyloom.release import figures, report
+from skyloom.release import figures, report, tables
 from skyloom.verbs import common
 
 
@@ -108,40 +108,17 @@ def _training(paths, folder):
     return [("Training", report.figure(folder / "losses.png", "Loss over epochs; the lowest dashed point is kept"))]
 
 
-TITLES = {"ablations": "Fusion models by the surveys they see (Mantis Shrimp's Table 4)",
-          "subsets": "Named subsets (Mantis Shrimp's Table 5)",
-          "paired": "Differences between models on the same objects; intervals over objects and seeds",
-          "nz": "Mean redshift of the stacked p(z) of tomographic bins against the truth",
-          "degradation": "One model when surveys are hidden from it", "sweep": "Grid of options on validation, best first",
-          "attribution": "Shapley values and MM-SHAP of every band in bins of z_spec"}
-
-
 def _evaluation(args):
     import pandas
 
-    text = report.table(_wide(pandas.read_csv(args.metrics))) + "<p>Every seed, bin and subset, with intervals: metrics.csv.</p>"
+    text = report.table(tables.overall(pandas.read_csv(args.metrics)))
+    text += "<p>Every seed, bin and subset, with intervals: metrics.csv.</p>"
     for path in map(Path, args.figures):
         model = path.stem.removeprefix("z_")
-        text += report.figure(path, CAPTIONS.get(model, f"{model}: photo-z against spec-z"))
+        text += report.figure(path, report.CAPTIONS.get(model, f"{model}: photo-z against spec-z"))
     sections = [("Evaluation on the testing split", text)]
     for path in map(Path, args.tables):
         table = pandas.read_csv(path)
         if len(table):
-            sections.append((TITLES[path.stem], report.table(table)))
+            sections.append((report.TITLES[path.stem], report.table(table)))
     return sections
-
-
-def _wide(frame):
-    """Overall metrics: a row a metric, a column a model and kind of seed; the mean's point metrics and the scores of p(z)."""
-    shown = frame[frame["z_min"].isna() & frame["subset"].isna() & frame["seed"].isin(["all", "ensemble"])]
-    shown = shown[~shown["convention"].str.endswith(("|mode", "|median"))]
-    several = frame["seed"].nunique() > 3  # with one seed its mean and its ensemble are the seed itself
-    shown = shown if several else shown[shown["seed"] == "all"]
-    name = shown["model"] + (" " + shown["seed"] if several else "")
-    value = shown["value"].map("{:.4g}".format) + " ± " + ((shown["hi68"] - shown["lo68"]) / 2).map("{:.2g}".format)
-    wide = shown.assign(name=name, text=value).pivot_table("text", ["metric", "convention"], "name", "first", sort=False)
-    return wide.reset_index().fillna("n/a")
-
-
-CAPTIONS = {"binned": "Metrics in redshift bins", "attribution": "What each band does to the redshift: a positive Shapley value "
-            "means that the target's light in this band raises it"}

@@ -64,7 +64,7 @@ class PanStarrs(Cutouts):
             for kind in self.kinds:
                 for band, name in self._files(k, cache, kind).items():
                     def check(body, ra=ra, dec=dec, band=band):
-                        panstarrs.parse_cutout(body, ra, dec, self.size, band, self.scale)
+                        panstarrs.check_cutout(body, ra, dec, self.size, band, self.scale)
 
                     out.append(Ask(self._key(k, name), url, check, panstarrs.cutout_params(ra, dec, name, self.size)))
         return out
