@@ -181,5 +181,6 @@ def test_the_docs_state_the_registrys_facts(survey):
     rows = [line for line in (ROOT / "docs" / "multi_survey.md").read_text(encoding="utf-8").splitlines()
             if line.startswith(f"| `{survey.name}` |")]
     page = "\n".join(rows)
-    for fact in (" ".join(survey.bands), f'{survey.scale:g}"', survey.licence, survey.citation, f"services.{survey.service.name}"):
+    service = f"services.{survey.service.name}"
+    for fact in (" ".join(survey.bands), f'{survey.scale:g}"', survey.licence, survey.citation, service):
         assert fact in page, f"{fact}: run python docs/make_tables.py"
