@@ -1,20 +1,21 @@
-"""Write the docs' tables from files: configuration.md from the schema, models.md's from the families, result pages from
-metrics.csv.
+"""Write the docs' tables from files: configuration.md from the schema, models.md's from the families, multi_survey.md's from the
+imaging surveys, result pages from metrics.csv.
 
-    python docs/make_tables.py                     # configuration.md, surveys.md, resources/surveys.tsv, the tables of models.md
+    python docs/make_tables.py                     # all but the result pages
     python docs/make_tables.py results/galaxiesml  # docs/results_galaxiesml.md with figures
 """
 
 import dataclasses
 import shutil
 import sys
+import urllib.parse
 from pathlib import Path
 
 import pandas
 
 from skyloom.models import artefact, families
 from skyloom.schema import schema
-from skyloom.surveys import spectro
+from skyloom.surveys import imaging, spectro
 
 DOCS = Path(__file__).resolve().parent
 SHOWN = [("bias", "mean(1+z)|mean"), ("scatter", "1.48mad_unscaled|mean"), ("scatter", "1.48mad(1+z)|mean"),
@@ -43,6 +44,7 @@ def configuration() -> str:
 
 
 MARKS = ("<!-- families: written by docs/make_tables.py -->", "<!-- end of families -->")
+IMAGING = ("<!-- imaging surveys: written by docs/make_tables.py -->", "<!-- end of imaging surveys -->")
 READS = {"columns": "magnitudes and other columns", "stamps": "magnitudes and stamps of the run's survey",
          "surveys": "stamps of several surveys, E(B-V)"}
 
@@ -86,10 +88,36 @@ def shown(default) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def models(page: str) -> str:
-    """models.md with its tables written anew."""
-    before, rest = page.split(MARKS[0])
-    return before + model_families() + rest.split(MARKS[1])[1]
+def renewed(page: str, marks: tuple[str, str], tables: str) -> str:
+    """A page with what stands between its marks written anew."""
+    before, rest = page.split(marks[0])
+    return before + tables + rest.split(marks[1])[1]
+
+
+def a_band(survey, facts) -> str:
+    """A number a band, in the order of the bands; words as they are."""
+    return facts if isinstance(facts, str) else ", ".join(f"{facts[band]:g}" for band in survey.bands if facts)
+
+
+def imaging_surveys() -> str:
+    """Tables of the imaging surveys that come with skyloom, between the marks of multi_survey.md."""
+    known = [survey for survey in imaging.REGISTRY.values() if imaging.REGISTRY.modules[survey.name].startswith("skyloom.")]
+    lines = [IMAGING[0], "| survey | | bands in this order | pivot, nm | scale | px | zero point (AB) | ivar | PSF | "
+             "A_b / E(B-V) | aperture where nothing is found |", "|---" * 11 + "|"]
+    for survey in known:
+        size = f"{survey.size} ({survey.sizes[0]} to {survey.sizes[1]})" if survey.size else "`stamps.size`"
+        width = f"Gaussian, {a_band(survey, survey.fwhm)} arcsec" if survey.fwhm else "archive"
+        cells = (f"`{survey.name}`", survey.title, " ".join(survey.bands), a_band(survey, survey.bands), f'{survey.scale:g}"',
+                 size, a_band(survey, survey.zero_point), ", or ".join(survey.ivar_sources), width,
+                 a_band(survey, survey.extinction), f"{survey.aperture:g} px")
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| survey | service | streams | requests a minute | licence | cite |", "|---" * 6 + "|"]
+    for survey in known:
+        asked, hosts = survey.service, sorted({urllib.parse.urlsplit(url).hostname for url in survey.service.urls.values()})
+        cells = (f"`{survey.name}`", f"`services.{asked.name}` ({', '.join(hosts)})",
+                 f"{asked.streams}, at most {asked.most_streams}", str(asked.rpm), survey.licence, survey.citation)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, IMAGING[1]])
 
 
 LIMITS = {"skyserver": "60 queries a minute, 600 s and 500,000 rows each; over the rate a 200 with an error text: waited for",
@@ -112,8 +140,8 @@ Its default of 50 rows does not apply: pages and totals are ours. Every address 
 | anything else with status 200: HTML, text, other columns, a header without rows, half a row | asked again, then the job fails |
 
 A file refused so is deleted; the next run asks again. A reply is never taken for the name of a file or an address. Ids
-stay integers of up to 20 digits. A row without an id is cut as `id_given`, one without a position or redshift as `position_finite` or `redshift_finite`; a row without the key of its
-photo object repeats no other.
+stay integers of up to 20 digits. A row without an id is cut as `id_given`, one without a position or redshift as
+`position_finite` or `redshift_finite`; a row without the key of its photo object repeats no other.
 
 ## Another survey
 
@@ -210,7 +238,8 @@ def results(folder: Path) -> str:
 if __name__ == "__main__":
     (DOCS / "configuration.md").write_text(configuration())
     (DOCS / "surveys.md").write_text(surveys())
-    (DOCS / "models.md").write_text(models((DOCS / "models.md").read_text()))
     (DOCS.parent / "resources" / "surveys.tsv").write_text(surveys_tsv())
+    for page, marks, tables in (("models.md", MARKS, model_families()), ("multi_survey.md", IMAGING, imaging_surveys())):
+        (DOCS / page).write_text(renewed((DOCS / page).read_text(), marks, tables))
     for path in map(Path, sys.argv[1:]):
         (DOCS / f"results_{path.name}.md").write_text(results(path))
