@@ -1,15 +1,19 @@
-"""Write the docs' tables from files: configuration.md from the schema, result pages from metrics.csv.
+"""Write the docs' tables from files: configuration.md from the schema, models.md's from the families, result pages from
+metrics.csv.
 
-    python docs/make_tables.py                     # configuration.md and surveys.md
+    python docs/make_tables.py                     # configuration.md, surveys.md, the tables of models.md
     python docs/make_tables.py results/galaxiesml  # docs/results_galaxiesml.md with figures
 """
 
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
 
 import pandas
-import yaml
+
+from skyloom.models import artefact, families
+from skyloom.schema import schema
 
 DOCS = Path(__file__).resolve().parent
 SHOWN = [("bias", "mean(1+z)|mean"), ("scatter", "1.48mad_unscaled|mean"), ("scatter", "1.48mad(1+z)|mean"),
@@ -31,13 +35,60 @@ def keys(node, place=""):
 
 
 def configuration() -> str:
-    schema = yaml.safe_load((DOCS.parent / "workflow" / "schemas" / "config.schema.yaml").read_text())
-    rows = [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in keys(schema)]
-    model = [f"| `models.<name>.{key}` | {kind} | {default} | {text} |"
-             for key, kind, default, text in keys(schema["$defs"]["model"])]
-    head = ["# configuration", "", "Written by `python docs/make_tables.py` from `workflow/schemas/config.schema.yaml`.", "",
-            "| key | type | default | |", "|---|---|---|---|"]
-    return "\n".join(head + rows + model) + "\n"
+    rows = [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in keys(schema())]
+    head = ["# configuration", "", "Written by `python docs/make_tables.py` from `workflow/schemas/config.schema.yaml` and the "
+            "registries. Options of models: [models](models.md).", "", "| key | type | default | |", "|---|---|---|---|"]
+    return "\n".join(head + rows) + "\n"
+
+
+MARKS = ("<!-- families: written by docs/make_tables.py -->", "<!-- end of families -->")
+READS = {"columns": "magnitudes and other columns", "stamps": "magnitudes and stamps of the run's survey",
+         "surveys": "stamps of several surveys, E(B-V)"}
+
+
+def allowed(constraints: dict) -> str:
+    """What an option may be, in words."""
+    if "enum" in constraints or "oneOf" in constraints:
+        return ", ".join(shown(value) for value in constraints.get("enum", ("a number", "code")))
+    ends = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
+    return " ".join([constraints["type"], *(f"{word} {constraints[key]:g}" for key, word in ends.items() if key in constraints)])
+
+
+def model_families() -> str:
+    """Tables of the model families and of their options, between the marks of models.md."""
+    known = [family for family in families.REGISTRY.values() if type(family).__module__.startswith("skyloom.")]
+    lines = [MARKS[0], "| family | what it is | reads | parameters (variant) |", "|---|---|---|---|"]
+    for family in known:
+        size = artefact.describe(family.name, {})
+        variant = ", ".join(f"{key} {size[key]}" for key in size if key not in ("model", "parameters", "head_parameters"))
+        about = f"{family.title} ({family.citation})" if family.citation else family.title
+        lines.append(f"| `{family.name}` | {about} | {READS[family.reads]} | {size['parameters']:,} ({variant}) |")
+    fields = {family.name: {field.name: field for field in dataclasses.fields(family.Options)} for family in known}
+    names = dict.fromkeys(name for options in fields.values() for name in options)
+    heads = " | ".join(f"`{family.name}`" for family in known)
+    lines += ["", f"| option | | allowed | {heads} |", "|---" * (3 + len(known)) + "|"]
+    for name in names:
+        having = [options[name] for options in fields.values() if name in options]
+        words = list(dict.fromkeys(field.metadata["about"] for field in having))
+        limits = list(dict.fromkeys(allowed(field.metadata["schema"]) for field in having))
+        cells = [shown(options[name].default) if name in options else "" for options in fields.values()]
+        lines.append(f"| `{name}` | {' / '.join(words)} | {' / '.join(limits)} | {' | '.join(cells)} |")
+    return "\n".join([*lines, MARKS[1]])
+
+
+def shown(default) -> str:
+    """A default as a config has it."""
+    if default is None or default in ("", ()):
+        return "none"
+    if isinstance(default, tuple):
+        return ", ".join(default)
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def models(page: str) -> str:
+    """models.md with its tables written anew."""
+    before, rest = page.split(MARKS[0])
+    return before + model_families() + rest.split(MARKS[1])[1]
 
 
 LIMITS = {"skyserver": "60 queries a minute, 600 s and 500,000 rows each; over the rate a 200 with an error text: waited for",
@@ -112,5 +163,6 @@ def results(folder: Path) -> str:
 if __name__ == "__main__":
     (DOCS / "configuration.md").write_text(configuration())
     (DOCS / "surveys.md").write_text(surveys())
+    (DOCS / "models.md").write_text(models((DOCS / "models.md").read_text()))
     for path in map(Path, sys.argv[1:]):
         (DOCS / f"results_{path.name}.md").write_text(results(path))

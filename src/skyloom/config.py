@@ -6,17 +6,18 @@ import copy
 import difflib
 import os
 import re
-from pathlib import Path
 
 import yaml
 
-from skyloom import trainings, typed
+from skyloom import acquisition, textfiles, trainings, typed
+from skyloom.archives.paths import split_path
 from skyloom.errors import InputError
 from skyloom.models import families
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
-from skyloom.release import exporters
+from skyloom.release import exporters, flags
 from skyloom.schema import schema
+from skyloom.surveys import imaging
 
 
 def load(paths) -> dict:
@@ -27,9 +28,7 @@ def load(paths) -> dict:
     merged: dict = {}
     for path in paths:
         try:
-            part = yaml.safe_load(Path(path).read_text())
-        except FileNotFoundError:
-            raise InputError(f"config file {path} does not exist; give an existing file") from None
+            part = yaml.safe_load(textfiles.read(path))
         except yaml.YAMLError as error:
             raise InputError(f"config file {path} is not valid YAML ({_first_line(error)}); mend it") from None
         if not isinstance(part, dict):
@@ -59,6 +58,7 @@ def complete(config: dict) -> dict:
     config = _with_defaults(config, known, known)
     _validate(config, known)
     _expand(config)
+    _no_wildcards(config)
     _sweeps(config, known)
     config["models"] = trainings.ablated(config["models"], config["ablations"])
     _across(config)
@@ -158,17 +158,29 @@ def _sentence(error) -> str:
 def _expand(config: dict) -> None:
     """Replace $VARIABLES in the paths of local files; InputError for one that is not set."""
     def expanded(value: str, place: str) -> str:
-        text = os.path.expandvars(value)
-        if "$" in text:
+        found = os.path.expandvars(value)
+        if "$" in found:
             raise InputError(f"`{place}` is {value!r}, but that environment variable is not set; set it")
-        return text
+        return found
 
     local = config["local"]
     local["images"] = expanded(local["images"], "local.images")
-    local["tables"] = {name: expanded(path, f"local.tables.{name}") for name, path in local["tables"].items()}
+    local["tables"] = {name: expanded(path, f"local.tables.{name}") for name, path in local["tables"].items() if path}
     for name, table in config["peers"]["tables"].items():
         table["path"] = expanded(table["path"], f"peers.tables.{name}.path")
     config["targets"]["table"] = expanded(config["targets"]["table"], "targets.table")
+
+
+def _no_wildcards(value, place: str = "") -> None:
+    """InputError for a text with {braces}: Snakemake would put its own words there."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _no_wildcards(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            _no_wildcards(inner, place)
+    elif isinstance(value, str) and re.search(r"\{\s*\w+\s*(,[^{}]*)?\}", value):
+        raise InputError(f"`{place}` is {value!r}; a name in braces is a wildcard to Snakemake: rename it without")
 
 
 def _across(config: dict) -> None:
@@ -187,17 +199,41 @@ def _across(config: dict) -> None:
     if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
         raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
     exporters.chosen(config["release"]["formats"])
+    flags.flag_bits(stamps["surveys"])
     _models(config)
     local = config["local"]
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
         raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "
                          "add a second --configfile that names your files")
+    _local_columns(config)
     _final_file(config)
+
+
+def _local_columns(config: dict) -> None:
+    """Columns that make no sense alone, and ids that nothing tells."""
+    local = config["local"]
+    columns = local["columns"]
+    for one, other in (("ra", "dec"), ("dec", "ra")):
+        if columns.get(one) and not columns.get(other):
+            raise InputError(f"`local.columns.{one}` is {columns[one]}, but `local.columns.{other}` is empty; name both or none")
+    used = {"*", *columns["magnitudes"].values(), *columns["errors"].values(),
+            *(columns.get(key) for key in ("ra", "dec", "redshift", "redshift_err"))}
+    unknown = [name for name in local["missing"] if name not in used]
+    if unknown:
+        raise InputError(f"`local.missing.{unknown[0]}` is no column of `local.columns`; name one of those, or '*' for all")
+    if config["archive"] != "local" or columns.get("id"):
+        return
+    by_id = [name for name, table in config["peers"]["tables"].items() if "id" in table]
+    if by_id:
+        raise InputError(f"`peers.tables.{by_id[0]}` is matched by id, but the run's own tables have none; set "
+                         "`local.columns.id`, or name `ra` and `dec` there instead of `id`")
+    if local["images"] and (local["tables"] or config["targets"]["table"]):
+        raise InputError("`local.images` names its objects by id, but the tables have none; set `local.columns.id`")
 
 
 def _final_file(config: dict) -> None:
     """An evaluation on a file set aside for the end must be meant."""
-    table = config["local"]["tables"].get("evaluation", "").split(":")[0]
+    table = split_path(config["local"]["tables"].get("evaluation", ""))[0]
     options = config["evaluation"]
     if os.path.basename(table) in options["final_files"] and table and not options["final"]:
         raise InputError(f"`local.tables.evaluation` is {os.path.basename(table)}, which `evaluation.final_files` sets aside; "
@@ -221,13 +257,13 @@ def _sweeps(config: dict, known: dict) -> None:
 
 def _models(config: dict) -> None:
     """Networks of several surveys need a multi-survey run with their surveys, the others a run of one survey."""
-    surveys, local = config["stamps"]["surveys"], config["archive"] == "local"
-    several = not local and surveys != ["hsc"]
+    surveys, local, several = config["stamps"]["surveys"], config["archive"] == "local", acquisition.several(config)
     for name, given in {**config["models"], **trainings.sweep(config["models"], config["sweep"])}.items():
         family = families.of(name)
         options, fusion = family.options(given), family.reads == "surveys"
         if fusion != several:
-            needs = "several imaging surveys in `stamps.surveys`" if fusion else "`stamps.surveys: [hsc]` or local data"
+            alone = " or ".join(survey.name for survey in imaging.REGISTRY.values() if survey.layout == "galaxiesml")
+            needs = "several imaging surveys in `stamps.surveys`" if fusion else f"`stamps.surveys: [{alone}]` or local data"
             raise InputError(f"`models.{name}` needs {needs}; change one of them")
         missing = [s for s in family.surveys(options) if s not in surveys] if fusion else []
         if missing:

@@ -35,7 +35,7 @@ def replacing(path: str | Path):
 def write_text(path, text: str) -> None:
     """Write a text file atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(path, frame) -> None:
@@ -87,19 +87,19 @@ def parquet_rows(path) -> int:
     return pyarrow.parquet.read_metadata(path).num_rows
 
 
-def unreadable(path, error) -> InputError:
+def unreadable(path, error, remedy: str = "delete it and rerun") -> InputError:
     """The sentence for a file that is missing, truncated or of another kind."""
     text = " ".join(str(error).split())[:120]
-    return InputError(f"{path} can't be read ({text}); delete it and rerun")
+    return InputError(f"{path} can't be read ({text}); {remedy}")
 
 
 @contextlib.contextmanager
-def reading(path):
-    """An open h5py.File; InputError if the file is missing or corrupt."""
+def reading(path, remedy: str = "delete it and rerun"):
+    """An open h5py.File; InputError, which ends in `remedy`, if the file is missing or corrupt."""
     try:
         handle = h5py.File(path, "r")
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable(path, error, remedy) from None
     with handle:
         yield handle
 

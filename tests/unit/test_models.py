@@ -222,6 +222,18 @@ def test_images_are_read_alike_whole_or_row_by_row(tmp_path, monkeypatch):
     assert rows.pixels is None and np.array_equal(whole.images(np.array([7, 3, 7])), rows.images(np.array([7, 3, 7])))
 
 
+@pytest.mark.parametrize("verb", ["train", "predict", "tune", "attribute", "degrade", "bench", "describe_model"])
+def test_a_gpu_box_imports_the_verbs_that_it_runs(verb):
+    """What it lacks is blocked."""
+    code = ("import sys\n"
+            "for name in ('pandas', 'pyarrow', 'astropy', 'scipy', 'requests', 'stamina', 'yaml', 'matplotlib', 'sep',\n"
+            "             'jsonschema', 'snakemake', 'galsim', 'astropy_healpix', 'speclite'):\n"
+            "    sys.modules[name] = None\n"
+            f"import skyloom.verbs.{verb}\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("model", "options"), [
     ("galaxiesml_cnn", {"max_epochs": 1, "batch_size": 32, "ivar": True}), ("tabular", {"max_epochs": 1, "width": 16}),
@@ -230,7 +242,8 @@ def test_training_runs_where_only_torch_numpy_h5py_and_safetensors_are(tmp_path,
     """The rest is blocked: a GPU box may lack it."""
     folder = dataset(tmp_path / "data", 40)
     block = ("import sys\n"
-             "for name in ('pandas', 'pyarrow', 'astropy', 'scipy', 'requests', 'stamina', 'yaml', 'matplotlib', 'sep'):\n"
+             "for name in ('pandas', 'pyarrow', 'astropy', 'scipy', 'requests', 'stamina', 'yaml', 'matplotlib', 'sep',\n"
+             "             'galsim', 'jsonschema', 'snakemake'):\n"
              "    sys.modules[name] = None\n"
              "from skyloom.__main__ import main\nsys.exit(main(sys.argv[1:]))\n")
     settings = {"run": "t", "release": "", "model": model, "seed": 1, "threads": 1, "device": "auto",

@@ -28,7 +28,9 @@ rule build_catalog:
         mem_mb=1500,
     params:
         settings=settings("release", config_hash=science_hash(), grid=config["evaluation"]["grid"]),
-        code=fingerprint("build-catalog", *(exporters.REGISTRY.modules[name] for name in FORMATS)),
+        code=fingerprint(
+            "build-catalog", *SURVEY_MODULES, *(exporters.REGISTRY.modules[name] for name in FORMATS)
+        ),
         formats=FORMATS,
         service=SERVICE,
         support=lambda wildcards, input: option("--support", input.support),

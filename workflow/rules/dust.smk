@@ -10,7 +10,7 @@ rule download_map:
     resources:
         mem_mb=4000,
     params:
-        settings=canonical({"run": RUN, "archive": config["archive"], "identity": archive_identity()}),
+        settings=canonical({"run": RUN, "archive": config["archive"], "identity": archive_identity("dust")}),
         code=fingerprint("download-map"),
         own=lambda wildcards: option("--own", config["dust"]["files"][wildcards.map]),
         folder=f"{CACHE}/dust",

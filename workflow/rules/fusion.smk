@@ -14,7 +14,7 @@ if FUSIONS:
         benchmark:
             f"logs/{RUN}/attribute/{{model}}.benchmark.tsv"
         conda:
-            "../../envs/train.yaml"
+            "../../envs/core.yaml"
         threads: config["train"]["threads"]
         resources:
             mem_mb=4000,
@@ -22,7 +22,7 @@ if FUSIONS:
             gpu=GPU,
         params:
             settings=settings(objects=config["attribution"]["objects"], device=config["train"]["device"]),
-            code=model_code("attribute"),
+            code=model_code("attribute", *SURVEY_MODULES),
             folder=lambda wildcards, input: os.path.dirname(input.card),
         shell:
             "python -m skyloom attribute --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
@@ -61,7 +61,7 @@ if FUSIONS:
         log:
             f"logs/{RUN}/degrade/{{model}}_seed{{seed}}.log",
         conda:
-            "../../envs/train.yaml"
+            "../../envs/core.yaml"
         threads: config["train"]["threads"]
         resources:
             mem_mb=3000,

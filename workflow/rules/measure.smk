@@ -35,7 +35,7 @@ rule measure_photometry:
         mem_mb=700,
     params:
         settings=settings(),
-        code=fingerprint("measure-photometry"),
+        code=fingerprint("measure-photometry", *SURVEY_MODULES),
     shell:
         "python -m skyloom measure-photometry {input.cutouts:q} --settings {params.settings:q} "
         "--out {output.photometry:q} 2> {log:q}"

@@ -19,7 +19,7 @@ if COMPILED:
             mem_mb=2500,
             rpm=lambda wildcards: config["services"][wildcards.survey]["rpm"],
         params:
-            settings=survey_settings(),
+            settings=survey_settings,
             code=fingerprint("query-survey"),
             folder=f"{CACHE}/specz",
         shell:

@@ -18,29 +18,40 @@ def science_hash():
     science = {
         key: value for key, value in config.items() if key not in ("services", "run_wait_s", "embedded")
     }
-    return digest(science | {"embedded": EMBEDDED})
+    usual = acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
+    found = {name: archive_identity(name) for name, block in config["services"].items()}
+    rehearsed = {name: origin for name, origin in found.items() if origin != usual}
+    return digest(science | {"embedded": EMBEDDED} | ({"answered_by": rehearsed} if rehearsed else {}))
 
 
-def archive_identity():
-    """What the raw replies depend on besides the request."""
-    return acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
+def archive_identity(service):
+    """What the raw replies of a service depend on besides the request: the archive, and hosts that are not its own."""
+    return acquisition.identity(
+        config["archive"], config["query"]["release"], EMBEDDED, service, config["services"].get(service)
+    )
 
 
-def hsc_rpm(wildcards):
-    """One job's share of the requests a minute: each of the `streams` jobs at a time takes one stream."""
-    return max(1, config["services"]["hsc"]["rpm"] // config["services"]["hsc"]["streams"])
+def survey_service(wildcards):
+    """The service that hands out a survey's stamps; none for images of the user's own."""
+    return "" if config["archive"] == "local" else imaging.REGISTRY[wildcards.survey].service.name
 
 
 def survey_rpm(wildcards):
-    """Requests a minute of a download job: HSC's jobs share them, every other service works on one shard at a time."""
-    if wildcards.survey in ("hsc", "local"):
-        return hsc_rpm(wildcards)
-    return config["services"][acquisition.HOST.get(wildcards.survey, wildcards.survey)]["rpm"]
+    """A download job's share of its service's requests a minute; 60 for images of the user's own, which asks nobody."""
+    service = survey_service(wildcards)
+    return acquisition.share(config, service)[1] if service else 60
 
 
 def slots(service):
-    """1 for the jobs of a service, 0 for others: the profile caps the sum."""
-    return lambda wildcards: int(acquisition.HOST.get(wildcards.survey, wildcards.survey) == service)
+    """What a download job takes of a service's slots, 0 where it asks another: a cap holds the sum."""
+    return lambda wildcards: (
+        acquisition.share(config, service)[0] if survey_service(wildcards) == service else 0
+    )
+
+
+def survey_modules(wildcards):
+    """The module that decides a survey's stamps; none for images of the user's own."""
+    return [] if config["archive"] == "local" else [imaging.REGISTRY.modules[wildcards.survey]]
 
 
 def model_size(model):
@@ -48,9 +59,9 @@ def model_size(model):
     return FAMILIES[model].size(OPTIONS[model]) or min(SIZES)
 
 
-def model_code(verb):
-    """Fingerprint of a verb at work on a model: of its family alone, not of the others."""
-    return lambda wildcards: fingerprint(verb, families.module(wildcards.model))
+def model_code(verb, *more):
+    """Fingerprint of a verb at work on a model: of its family alone, not of the others, and of the modules `more`."""
+    return lambda wildcards: fingerprint(verb, families.module(wildcards.model), *more)
 
 
 def model_data(splits):
@@ -127,7 +138,7 @@ def peer_predictions(wildcards=None):
 def peer_table(wildcards):
     """The table of a peer that somebody else ran."""
     found = config["peers"]["tables"].get(wildcards.peer)
-    return found["path"].split(":")[0] if found else []
+    return split_path(found["path"])[0] if found else []
 
 
 def peer_table_argument(wildcards):
@@ -152,10 +163,15 @@ def peer_settings(wildcards):
     )
 
 
-def survey_settings():
+def survey_settings(wildcards):
     """What a spectroscopic survey's rows depend on."""
     return canonical(
-        {"run": RUN, "release": "", "region": config["query"]["region"], "identity": archive_identity()}
+        {
+            "run": RUN,
+            "release": "",
+            "region": config["query"]["region"],
+            "identity": archive_identity(wildcards.survey),
+        }
     )
 
 
@@ -175,10 +191,18 @@ def query_settings(wildcards):
             parts = list(local["tables"])
         else:
             parts = ["target"] if config["targets"]["table"] else ["manifest"]
-        return canonical(
-            {"archive": "local", "run": RUN, "release": "local", "parts": parts, "columns": local["columns"]}
-        )
-    return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity()})
+        own = {"parts": parts, "beside_redshifts": LABELLED and wildcards.sample != "specz"}
+        own |= {key: local[key] for key in ("columns", "missing", "max_undeclared")}
+        return canonical({**own, "archive": "local", "run": RUN, "release": "local"})
+    return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity("hsc")})
+
+
+def query_reports():
+    """What local tables hold in place of values, beside the rows."""
+    if config["archive"] != "local":
+        return {}
+    found = f"{RESULTS}/{{sample}}/values.csv"
+    return {"values": report(found, category="Sample", labels={"sample": "{sample}"})}
 
 
 def query_template(wildcards):
@@ -193,8 +217,8 @@ def query_tables(wildcards):
     if config["archive"] != "local":
         return []
     if wildcards.sample == "targets":
-        return config["targets"]["table"] or config["local"]["images"]
-    return [str(path).split(":")[0] for path in config["local"]["tables"].values()]
+        return split_path(config["targets"]["table"])[0] or config["local"]["images"]
+    return [split_path(path)[0] for path in config["local"]["tables"].values()]
 
 
 def query_arguments(wildcards):
@@ -225,29 +249,43 @@ def stamp_settings(wildcards):
     """What the stamps of a survey depend on besides their members."""
     own = {"pixel_scale": config["local"]["pixel_scale"]} if config["archive"] == "local" else {}
     rerun = config["query"]["rerun"]
-    return settings(
-        **acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, archive_identity()), **own
-    )
+    origin = archive_identity(survey_service(wildcards))
+    return settings(**acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, origin), **own)
+
+
+IMAGE_FILES = {}
+
+
+def image_files(wildcards):
+    """Every file of the user's own that a shard's stamps are made of: images, planes of noise, masks, kernels."""
+    if config["archive"] != "local" or not IMAGES:
+        return []
+    from skyloom.archives import manifest
+
+    if not IMAGE_FILES:
+        IMAGE_FILES.update(manifest.files(manifest.entries(config["local"]["images"]), shards()))
+    return [path for path in IMAGE_FILES[wildcards.shard] if os.path.exists(path)]
+
+
+def image_content(wildcards):
+    """What these files hold: an image that gets its old time back after an edit reruns its stamps, too."""
+    found = image_files(wildcards)
+    if not found:
+        return ""
+    from skyloom.archives import manifest
+
+    return manifest.content(found)
 
 
 def overlap_arcsec():
     """Side of the square in which stamps of different splits must not overlap: the largest stamp of all surveys."""
     if config["split"]["overlap_arcsec"] is not None:
         return config["split"]["overlap_arcsec"]
-    scales = {
-        "ps1": 0.25,
-        "galex": 1.5,
-        "unwise": 2.75,
-        "hsc": 0.168,
-        "local": config["local"]["pixel_scale"],
-    }
-    if not IMAGES:
-        return 0
-    stamps = config["stamps"]
-    return round(max(stamps["sizes"].get(name, stamps["size"]) * scales[name] for name in SURVEYS), 6)
+    return acquisition.largest_stamp(config)
 
 
 def split_settings():
     """The split and what packing adds: seed, the stamp whose overlaps count, the zero point of the counts."""
     zero_point = 31.4 if config["archive"] == "local" else 27.0
-    return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point)
+    own = {"evaluation": True} if "evaluation" in config["local"]["tables"] else {}
+    return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point, **own)

@@ -4,6 +4,7 @@ rule query:
         template=query_template,
         tables=query_tables,
     output:
+        **query_reports(),
         raw=f"{RESULTS}/{{sample}}/raw.parquet",
     log:
         f"logs/{RUN}/query/{{sample}}.log",
@@ -12,16 +13,19 @@ rule query:
         "../../envs/core.yaml"
     resources:
         mem_mb=2500,
-        hsc_slots=1,
-        rpm=hsc_rpm,
+        hsc_slots=acquisition.share(config, "hsc")[0],
+        rpm=acquisition.share(config, "hsc")[1],
     params:
         settings=query_settings,
         code=fingerprint("query"),
         template=lambda wildcards, input: option("--template", input.template),
         tables=query_arguments,
+        values=lambda wildcards, output: option(
+            "--values", output.values if config["archive"] == "local" else ""
+        ),
     shell:
         "python -m skyloom query --settings {params.settings:q} {params.template:q} --tables {params.tables:q} "
-        "--rpm {resources.rpm:q} --out {output.raw:q} 2> {log:q}"
+        "{params.values:q} --rpm {resources.rpm:q} --out {output.raw:q} 2> {log:q}"
 
 
 rule cut:

@@ -1,56 +1,16 @@
-"""Catalogs published as one file: resumed by byte ranges under one ETag, read as FITS or text."""
+"""Catalogs published as one file, read as FITS or text."""
 
 from __future__ import annotations
 
-import gzip
 import io
-import json
 import warnings
 from pathlib import Path
 
 import numpy as np
 
+from skyloom.archives import bodies
+from skyloom.archives.wholefile import download as download
 from skyloom.errors import InputError, ReplyError
-
-
-def download(client, url: str, path: Path, attempts: int = 5) -> Path:
-    """The file at `url` in `path`; a part left by a break or a killed job is completed if it is still the same file.
-
-    Refused, ServiceError as `http.Client.open`; ReplyError `broken_off` when it broke off `attempts` times.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for attempt in range(attempts):
-        if path.exists():
-            break
-        try:
-            _download(client, url, path)
-        except ReplyError:
-            if attempt == attempts - 1:
-                raise
-    return path
-
-
-def _download(client, url: str, path: Path) -> None:
-    """One attempt, from where the last one ended."""
-    part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".etag")
-    headers = {}
-    if part.exists() and note.exists():
-        headers = {"Range": f"bytes={part.stat().st_size}-", "If-Range": json.loads(note.read_text())}
-    with client.open("GET", url, headers=headers, stream_ok=(200, 206)) as response:
-        tag, length = response.headers.get("ETag"), response.headers.get("Content-Length")
-        if response.status_code == 200:
-            part.unlink(missing_ok=True)
-        if tag:
-            note.write_text(json.dumps(tag))
-        got = 0
-        with open(part, "ab") as handle:
-            for block in response.iter_content(1 << 20):
-                got += handle.write(block)
-    if length is not None and got != int(length):
-        raise ReplyError("broken_off", f"{got} of {length} bytes of {url}")
-    part.rename(path)
-    note.unlink(missing_ok=True)
 
 
 def read(path: Path, kind: str, where: str, columns):
@@ -63,9 +23,9 @@ def read(path: Path, kind: str, where: str, columns):
 
     body = Path(path).read_bytes()
     try:
-        body = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
+        body = bodies.unzipped(body)
         frame = _fits(body, where) if kind == "fits" else _text(body.decode("utf-8", "replace"), where)
-    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
+    except (ReplyError, OSError, EOFError, ValueError, KeyError, IndexError) as error:
         raise InputError(f"{path} is no {kind} catalog ({str(error)[:100]}); delete it and rerun") from None
     missing = [column for column in columns if column not in frame]
     if missing:

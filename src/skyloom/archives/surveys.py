@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from skyloom.archives import flatfiles, skyserver, tap
+from skyloom.archives import flatfiles, skyserver, tap, wholefile
 from skyloom.errors import InputError, Refused
 
 GAMA_TABLE, GAMA_COLUMNS = "J/MNRAS/513/439/gamadr4", ("CATAID", "RAJ2000", "DEJ2000", "z", "q_z")
@@ -47,7 +47,7 @@ def ask(survey: Survey, client, urls: dict, options: dict, folder: Path, box=Non
     if survey.access == "tap":
         return _checked(tap.rows(client, urls["url"], tap.query(survey.where, survey.columns, box)), survey), urls["url"]
     try:
-        paths = [flatfiles.download(client, url, Path(folder) / url.rsplit("/", 1)[-1]) for url in urls["url"].split()]
+        paths = [flatfiles.download(client, url, Path(folder) / wholefile.name_of(url)) for url in urls["url"].split()]
     except Refused as error:
         if survey.survey != "gama" or getattr(error, "status", 0) != 403 or not urls.get("tap_url"):
             raise

@@ -23,7 +23,7 @@ def load(folder):
     """(model, its Card) of a folder; InputError if a file is missing or weights have another shape."""
     folder = Path(folder)
     try:
-        given = json.loads((folder / "model.json").read_text())
+        given = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "model.safetensors")
         card = Card.read(given)
         model = families.of(card.model).build(card)

@@ -69,10 +69,11 @@ def elsewhere(python: str, told: dict, tables: dict[str, dict], place: str):
         told = told | {"out": folder} | {name: f"{folder}/{name}.npz" for name in tables}
         for name, columns in tables.items():
             np.savez(told[name], **{key: columns[key] for key in ("magnitudes", "errors", "z")})
-        Path(folder, "job.json").write_text(json.dumps(told))
+        Path(folder, "job.json").write_text(json.dumps(told), encoding="utf-8")
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
         done = subprocess.run([os.path.abspath(python), rail_job.__file__, f"{folder}/job.json"], capture_output=True, text=True,
-                              cwd=folder, check=False, env={**environment, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": folder})
+                              encoding="utf-8", errors="replace", cwd=folder, check=False,
+                              env={**environment, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": folder})
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             why = next((line for line in reversed(lines) if "rror: " in line), lines[-1])  # below it a trace of its libraries

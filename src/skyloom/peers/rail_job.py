@@ -24,7 +24,7 @@ STAGES = {"knn": ("k_nearneigh", "KNearNeighInformer", "KNearNeighEstimator"),
 
 def main(path: str) -> None:
     """Do the job that a JSON file describes: learn, then estimate CHUNK objects at a time."""
-    job = json.loads(Path(path).read_text())
+    job = json.loads(Path(path).read_text(encoding="utf-8"))
     training, testing = (dict(np.load(job[name])) for name in ("training", "testing"))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -34,7 +34,7 @@ def main(path: str) -> None:
             part = {name: values[first:first + CHUNK] for name, values in testing.items()}
             np.save(f"{job['out']}/{k}.npy", estimate(part, k))
         seconds = {"training_s": trained - started, "estimating_s": time.perf_counter() - trained}
-    Path(job["out"], "seconds.json").write_text(json.dumps(seconds))
+    Path(job["out"], "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
 
 
 def stages(job: dict, training: dict, folder: str):

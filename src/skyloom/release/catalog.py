@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
 from skyloom.cutouts.stamps import STATUS
 from skyloom.errors import InputError
 from skyloom.measure.sources import FLAGS as MORPHOLOGY
 from skyloom.pz import distribution
+from skyloom.release.flags import BITS, flag_bits
 
-BITS = {"g_not_ok": 0, "r_not_ok": 1, "i_not_ok": 2, "z_not_ok": 3, "y_not_ok": 4, "missing_magnitude": 5,
-        "no_z_std": 6, "no_z_phot": 7, "no_source": 8, "blend": 9, "edge": 10, "no_psf": 11, "sersic_failed": 12,
-        "masked_pixels": 13, "extraction_failed": 14, "target_off_centre": 15, "no_z_spec_err": 16, "ps1_not_ok": 17,
-        "galex_not_ok": 18, "unwise_not_ok": 19, "hsc_not_ok": 20, "extrapolated": 21}
 UNLIKE = 0.01  # conformal p-value at or below which an object is unlike training
 # worst first: what `status_{service}` says when bands differ
 _ORDER = ("failed", "no_coverage", "too_small", "masked", "ok")
-
-
-def flag_names(bits: dict[str, int] = BITS) -> str:
-    """Flag names by bit as JSON, for metadata."""
-    return json.dumps({str(bit): name for name, bit in bits.items()})
 
 
 def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
@@ -70,15 +60,15 @@ def worst_status(status: np.ndarray) -> np.ndarray:
 
 
 def flags(table: dict[str, np.ndarray], status, bands, magnitudes, surveys=None) -> np.ndarray:
-    """int32 flags (n,) of dataset columns, bits as in `BITS`; morphology bits are those of the i band (or the first).
+    """int32 flags (n,) of dataset columns, bits as of `release.flags`; morphology bits are those of the i band (or the first).
 
     `surveys` {name: status (n, band)} of a multi-survey run: `{survey}_not_ok` where no band of it is ok.
     """
-    n = len(table["object_id"])
+    n, known = len(table["object_id"]), flag_bits(surveys or ())
     out = np.zeros(n, np.int32)
 
     def raise_bit(name, where):
-        out[np.asarray(where, bool)] |= 1 << BITS[name]
+        out[np.asarray(where, bool)] |= 1 << known[name]
 
     if status is not None:
         for b, band in enumerate(bands):

@@ -47,3 +47,15 @@ def subsets(frame):
     rows = [{"sample": subset, "model": model, **_numbers(part)}
             for (subset, model), part in named.groupby(["subset", "model"], sort=False)]
     return pandas.DataFrame(rows, columns=["sample", "model", *(c for name, *_ in _COLUMNS for c in (name, f"{name}_err")), "n"])
+
+
+def overall(frame):
+    """Overall metrics: a row a metric, a column a model and kind of seed; the mean's point metrics and the scores of p(z)."""
+    shown = frame[frame["z_min"].isna() & frame["subset"].isna() & frame["seed"].isin(["all", "ensemble"])]
+    shown = shown[~shown["convention"].str.endswith(("|mode", "|median"))]
+    several = frame["seed"].nunique() > 3  # with one seed its mean and its ensemble are the seed itself
+    shown = shown if several else shown[shown["seed"] == "all"]
+    name = shown["model"] + (" " + shown["seed"] if several else "")
+    value = shown["value"].map("{:.4g}".format) + " ± " + ((shown["hi68"] - shown["lo68"]) / 2).map("{:.2g}".format)
+    wide = shown.assign(name=name, text=value).pivot_table("text", ["metric", "convention"], "name", "first", sort=False)
+    return wide.reset_index().fillna("n/a")

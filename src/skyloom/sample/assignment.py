@@ -58,7 +58,7 @@ def _drawn(frame, labelled, ra, dec, settings) -> np.ndarray:
     given = labelled & (frame["part"] == "evaluation").to_numpy() if "part" in frame else np.zeros(len(frame), bool)
     split = np.where(labelled, "testing", "target").astype(object)
     fractions, free = settings["fractions"], labelled & ~given
-    if given.any():  # the testing objects are given: the others share the rest in the same proportion
+    if settings.get("evaluation") or given.any():  # the testing objects are given: the others share the rest alike
         known = sum(fractions[:2])
         fractions = [fractions[0] / known, fractions[1] / known, 0.0]
     if free.any():

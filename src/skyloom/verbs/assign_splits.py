@@ -9,8 +9,9 @@ import numpy as np
 from skyloom import store
 from skyloom.cutouts import stamps
 from skyloom.dataset.table import align
+from skyloom.errors import InputError
 from skyloom.provenance import ledger
-from skyloom.sample import assignment
+from skyloom.sample import assignment, splits
 from skyloom.verbs import common
 
 
@@ -23,7 +24,10 @@ def arguments(parser) -> None:
 
 
 def run(args) -> None:
-    """Write the split of every object kept, the objects lost with their reason, and the leak report."""
+    """Write the split of every object kept, the objects lost with their reason, and the leak report.
+
+    InputError where a sample or a split is left without objects.
+    """
     import pandas
 
     settings = args.settings
@@ -32,6 +36,7 @@ def run(args) -> None:
     lost = [ledger.lost(frame[~usable], "cutouts", "no_usable_band", None if detail is None else detail[~usable])]
     found = assignment.assign(frame[usable], settings, None if sides is None else sides[usable])
     lost.append(ledger.lost(found.dropped, "assign_splits", found.dropped["reason"]))
+    _refuse_empty(found.kept, sorted(set(frame["sample"])), settings)
     if found.told:
         print(f"assign-splits: {found.told}", file=sys.stderr)
     columns = ["sample", "object_id", "row", "split", "subset"] + [c for c in ("ra", "dec") if c in frame]
@@ -57,3 +62,16 @@ def _stamps(paths, frame, settings) -> tuple[np.ndarray, np.ndarray, np.ndarray 
                 sides[at] = np.maximum(sides[at], scale * handle["image"].shape[-1])
     sides[sides == 0] = settings["stamp_arcsec"]
     return good, np.array(["; ".join(cause) for cause in causes], object), sides if told else None
+
+
+def _refuse_empty(frame, samples, settings) -> None:
+    """InputError for a sample that is gone, and for a split that should have objects."""
+    gone = [sample for sample in samples if not (frame["sample"] == sample).any()]
+    if gone:
+        raise InputError(f"assign-splits left no object of {gone[0]}: none has a usable cutout or stands apart from the others; "
+                         "look at the causes in cutouts/, and mend the images or `split.overlap_arcsec`")
+    shares = [*settings["fractions"][:2], max(settings["fractions"][2], settings.get("evaluation", False))]
+    for name, share in zip(splits.NAMES, shares, strict=True):
+        if share and "specz" in samples and not (frame["split"] == name).any():
+            raise InputError(f"assign-splits left no object for {name} of {int((frame['sample'] == 'specz').sum())} with "
+                             "redshifts; give more objects, or change `split`")

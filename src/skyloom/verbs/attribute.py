@@ -10,9 +10,9 @@ import torch
 from skyloom import store, typed
 from skyloom.cutouts.stamps import UNUSABLE
 from skyloom.errors import InputError
-from skyloom.measure import ablation, target
 from skyloom.models import artefact, attribution, families, fusion
 from skyloom.progress import Progress
+from skyloom.surveys import imaging
 from skyloom.train import data, loop
 from skyloom.verbs import common
 
@@ -96,6 +96,8 @@ class Removed:
 
     def read(self, name: str, rows: np.ndarray, what: str = "image") -> np.ndarray:
         """Pixels (m, band, y, x) of one survey without targets, or its `ivar` or `mask`."""
+        from skyloom.measure import ablation  # sep, which a GPU box may lack
+
         found = self.split.read(name, rows, what)
         if what != "image":
             return found
@@ -104,5 +106,5 @@ class Removed:
         place = sorted({*ORDER, *self.split.surveys}, key=lambda other: (other not in ORDER, other)).index(name)
         for m, b in np.argwhere(fusion.usable(self.split.status[name][rows], self.split.names, "default")):
             rng = np.random.default_rng([int(self.split.columns["object_id"][rows[m]]) % 2**63, place, int(b)])
-            out[m, b] = ablation.remove(found[m, b], bad[m, b], target.STATIC[name], rng)
+            out[m, b] = ablation.remove(found[m, b], bad[m, b], imaging.REGISTRY[name].aperture, rng)
         return out

@@ -16,7 +16,7 @@ from skyloom.provenance import ledger
 from skyloom.provenance.canonical import digest
 from skyloom.provenance.fingerprint import fingerprint
 from skyloom.pz import distribution
-from skyloom.release import catalog, exporters
+from skyloom.release import catalog, exporters, flags
 from skyloom.verbs import common
 
 
@@ -51,7 +51,7 @@ def run(args) -> None:
     raw = [store.parquet_meta(path) for path in args.raw]
     code = digest([fingerprint("build-catalog"), *(store.attributes(path)["model_code"] for path in args.predictions)])
     meta = common.provenance(args.settings, code) | {"query_sha256": ",".join(m["query_sha256"] for m in raw),
-                                                     "flag_bits": catalog.flag_names(),
+                                                     "flag_bits": flags.flag_names(flags.flag_bits(surveys)),
                                                      **calibrations}
     chain, lost = _ledger(args, raw)
     ends = chain.groupby("sample")["rows_out"].last().sum()

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from skyloom import store
-from skyloom.archives.tables import text_id
+from skyloom.archives.ids import text_id
 from skyloom.errors import InputError
 from skyloom.sample import compilation, cuts, redshifts
 from skyloom.verbs import common
@@ -47,6 +47,7 @@ def run(args) -> None:
     chosen = [("override_drop", ("override",), lambda f: f["override"] != "drop"),
               *redshifts.quality_cuts(surveys, options["dec_min"], options["z_min"], options["z_max"])]
     frame, lost, counts = cuts.apply_cuts(frame, chosen)
+    cuts.refuse_empty(frame, lost, [], "compile-redshifts", "the surveys")
     keep, conflicts = compilation.best(frame, options["match_arcsec"])
     kept, doubles, last = cuts.apply_cuts(frame, [("cross_survey", ("survey", "survey_id"), lambda f: keep)])
     store.write_parquet(args.selected, kept.drop(columns=["z", "z_err", "override", "repeat_key"]), meta)

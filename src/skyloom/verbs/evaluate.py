@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.dataset.predictions import Ensemble, Prediction, by_model
 from skyloom.dataset.table import Table, align
 from skyloom.pz import evaluation
@@ -64,29 +64,25 @@ def run(args) -> None:
 
 def _count_final(path: Path, settings: dict) -> None:
     """Append this evaluation's time, run, table and configuration to the list of final runs."""
-    old = path.read_text() if path.exists() else "time,run,table,config_hash\n"
+    old = textfiles.read(path) if path.exists() else "time,run,table,config_hash\n"
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     store.write_text(path, f"{old}{now},{settings['run']},{settings['table']},{settings['config_hash']}\n")
 
 
 def _draw(kept: dict, zs, frame, folder) -> None:
     for model in frame.loc[frame["metric"] == "not_applicable", "model"]:
-        with store.replacing(folder / f"z_{model}.png") as path:
-            figures.z_against_z(np.zeros(0), np.zeros(0), model, path)
+        figures.drawn(figures.z_against_z, folder / f"z_{model}.png", np.zeros(0), np.zeros(0), model)
     for model, blocks in kept.items():
         block = blocks["ensemble"]
         if blocks["calibrated"]:
             continue
-        with store.replacing(folder / f"z_{model}.png") as path:
-            if "low" in block:
-                figures.regions(block["mean"], zs, block["low"], block["high"], model, path)
-            else:
-                figures.z_against_z(block["mean"], zs, model, path)
+        if "low" in block:
+            figures.drawn(figures.regions, folder / f"z_{model}.png", block["mean"], zs, block["low"], block["high"], model)
+        else:
+            figures.drawn(figures.z_against_z, folder / f"z_{model}.png", block["mean"], zs, model)
     values = {model: blocks["ensemble"]["pit"] for model, blocks in kept.items() if "pit" in blocks["ensemble"]}
-    with store.replacing(folder / "pit.png") as path:
-        figures.pit(values, path)
-    with store.replacing(folder / "binned.png") as path:
-        figures.binned_metrics(frame[frame["subset"] == ""], path)
+    figures.drawn(figures.pit, folder / "pit.png", values)
+    figures.drawn(figures.binned_metrics, folder / "binned.png", frame[frame["subset"] == ""])
 
 
 def _subsets(path, ids, settings) -> dict[str, np.ndarray]:

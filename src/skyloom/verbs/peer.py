@@ -14,6 +14,7 @@ from skyloom.dataset.table import Table, align
 from skyloom.errors import InputError
 from skyloom.peers import jobs
 from skyloom.pz import distribution
+from skyloom.sample import cuts
 from skyloom.verbs import common
 
 
@@ -72,11 +73,17 @@ def _write(args, testing: dict, edges, pieces, told: dict) -> None:
 def _given(args) -> None:
     """The redshifts of a table for the testing objects, NaN for those that it lacks."""
     settings = args.settings
-    columns = Table([args.testing]).columns(["object_id", "specz_redshift"])
-    ids = columns["object_id"][np.isfinite(columns["specz_redshift"])]
-    found = tables.estimates(args.table, settings["options"]["id"], settings["options"]["z"])
-    at = align(found["object_id"], ids)
-    z = np.where(at >= 0, found["z"][at], np.nan) if len(found["z"]) else np.full(len(ids), np.nan)
+    asked = store.arrays(args.testing, ["object_id", "specz_redshift", "ra", "dec"])
+    asked = {name: values[np.isfinite(asked["specz_redshift"])] for name, values in asked.items()}
+    ids, found = asked["object_id"], tables.estimates(args.table, settings["options"])
+    if "object_id" in found:
+        at = align(found["object_id"], ids)
+        z = np.where(at >= 0, found["z"][at], np.nan) if len(found["z"]) else np.full(len(ids), np.nan)
+    elif "ra" not in asked:
+        raise InputError(f"{args.table} is matched by position, but the objects have none; name `local.columns.ra` and `dec`")
+    else:
+        place = cuts.nearest(asked["ra"], asked["dec"], found["ra"], found["dec"])
+        z = np.where(place < 0, np.nan, found["z"][place]) if len(found["z"]) else np.full(len(ids), np.nan)
     reason = "" if np.isfinite(z).any() else f"{Path(args.table).name} holds none of the testing objects"
     rows = np.arange(0 if reason else len(z))
     store.write_columns(args.out, {"object_id": ids[rows], "split": np.full(len(rows), "testing", object), "z": z[rows]},

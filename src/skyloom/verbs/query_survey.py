@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.archives import surveys
 from skyloom.errors import InputError
 from skyloom.provenance.canonical import digest
@@ -22,7 +22,7 @@ def arguments(parser) -> None:
 
 def run(args) -> None:
     """Write the survey's rows and where they came from; InputError for an unknown survey or a missing column."""
-    known = surveys.read_surveys(Path(args.surveys).read_text())
+    known = surveys.read_surveys(textfiles.read(args.surveys))
     if args.survey not in known:
         raise InputError(f"{args.surveys} has no survey {args.survey}; it has {', '.join(sorted(known))}")
     survey, box = known[args.survey], args.settings["region"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from skyloom import store, typed
+from skyloom import store, textfiles, typed
 from skyloom.dataset import read
 from skyloom.models import artefact, families
 from skyloom.train import data, fitting, loop
@@ -46,7 +46,7 @@ def run(args) -> None:
     """Train, early-stopped on the `select` half of validation; write weights, model.json, history.csv."""
     settings = typed.read(Settings, args.settings, "--settings", strict=False)
     family = families.of(settings.model)
-    chosen = json.loads(Path(args.tuned).read_text())["chosen"] if args.tuned else {}
+    chosen = json.loads(textfiles.read(args.tuned))["chosen"] if args.tuned else {}
     options = family.options({**settings.options, **chosen})
     loop.prepare(settings.seed, settings.threads)
     device = loop.choose_device(settings.device)

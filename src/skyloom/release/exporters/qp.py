@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from skyloom.release.exporters import Exporter
 
 
 def write(path, blocks, meta: dict) -> None:
     """Datasets of all rows, filled block by block."""
+    import numpy as np
+
     from skyloom import store
     from skyloom.pz import distribution
 
@@ -33,16 +33,22 @@ def write(path, blocks, meta: dict) -> None:
 
 
 def _hist(arrays):
+    import numpy as np
+
     density = np.asarray(arrays["pz"], float) / np.diff(arrays["edges"])
     return "hist", {"bins": np.asarray(arrays["edges"], float)[None]}, {"pdfs": density}
 
 
 def _mixmod(arrays):
+    import numpy as np
+
     return "mixmod", {}, {name: np.asarray(arrays[name], float) for name in ("means", "stds", "weights")}
 
 
 def _quant(arrays):
     """With the ends of the cdf written out, because qp would put its own there."""
+    import numpy as np
+
     from skyloom.pz import quantiles
 
     levels, locs = quantiles.ends(arrays["levels"], arrays["locs"])
@@ -52,6 +58,8 @@ def _quant(arrays):
 
 def read(path):
     """Blocks of a file in the forms of `distribution`."""
+    import numpy as np
+
     from skyloom import store
     from skyloom.pz import distribution
 
