@@ -25,7 +25,7 @@ HANDS_ON = ("run",)  # what follows `--` is for another program
 
 def main(argv=None) -> int:
     """Run one verb; 0 = done, 2 = bad input (one sentence), 1 = anything else."""
-    argv = sys.argv[1:] if argv is None else argv
+    alone, argv = argv is None, sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show is no reason to die
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -56,7 +56,9 @@ def main(argv=None) -> int:
             traceback.print_exc()
             return 1
         where = getattr(error, "filename", None) or verb
-        print(f"skyloom: the disk is full ({where}); free some space and run again", file=sys.stderr)
+        print(f"skyloom: the disk is full ({where}); free some space and run again", file=sys.stderr, flush=True)
+        if alone:
+            os._exit(2)  # HDF5 would crash on the way out, closing again what it couldn't write
         return 2
 
 
