@@ -51,9 +51,7 @@ def survey_rpm(wildcards):
 
 def slots(service):
     """What a download job takes of a service's slots, 0 where it asks another: a cap holds the sum."""
-    return lambda wildcards: (
-        job_slots(service) if survey_service(wildcards) == service else 0
-    )
+    return lambda wildcards: (job_slots(service) if survey_service(wildcards) == service else 0)
 
 
 def survey_modules(wildcards):
