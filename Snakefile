@@ -37,7 +37,7 @@ rule all:
     """The catalog and its report."""
     default_target: True
     input:
-        [rules.build_catalog.output.parquet, rules.report.output.html] if MODELS else [],
+        [rules.build_catalog.output.catalogs, rules.report.output.html] if MODELS else [],
         dataset_files,
         f"{RESULTS}/dataset/leaks.csv",
 

@@ -16,22 +16,22 @@ import numpy as np
 from skyloom.archives import hsc_das, replies
 from skyloom.archives import panstarrs as ps1
 from skyloom.archives.http import Client
-from skyloom.cutouts import hsc, panstarrs, viewer
 from skyloom.progress import Progress
 from skyloom.sky.hsc import Sky
 from skyloom.sky.servers import world
 from skyloom.sky.servers.hsc import ACCOUNT
+from skyloom.surveys import imaging
 
 SETTINGS = {"psf_size": 21, "max_masked_fraction": 0.05, "max_nan_fraction": 0.01, "ivar_source": "estimated",
             "rerun": "pdr2_wide"}
-SURVEYS = {"ps1": [(panstarrs.PanStarrs, 64)], "viewer": [(viewer.Galex, 16), (viewer.Unwise, 16)], "hsc": [(hsc.Hsc, 31)]}
+SURVEYS = {"ps1": [("ps1", 64)], "viewer": [("galex", 16), ("unwise", 16)], "hsc": [("hsc", 31)]}
 
 
 def ours(service, client, urls, where, folder):
     """Our own requests for a service's surveys."""
-    for make, size in SURVEYS[service]:
-        survey = make({**SETTINGS, "size": size}, *where)
-        with replies.Replies(Path(folder) / f"{make.__name__}.sqlite", "benchmark") as cache:
+    for name, size in SURVEYS[service]:
+        survey = imaging.REGISTRY[name].cutouts({**SETTINGS, "size": size}, *where)
+        with replies.Replies(Path(folder) / f"{name}.sqlite", "benchmark") as cache:
             survey.fetch(client, urls, {"attempts": 5, "streams": 2}, cache, Progress(total=10**9, label=service, every=1e9))
 
 
@@ -39,7 +39,7 @@ def naive(service, client, urls, where, _):
     """One band, one object a request."""
     for ra, dec in zip(*where, strict=True):
         if service == "ps1":
-            for band in ps1.BANDS:
+            for band in imaging.REGISTRY["ps1"].bands:
                 text = client.fetch("GET", urls["filenames_url"], params={"ra": ra, "dec": dec, "filters": band}).decode()
                 for name in ps1.filenames(ps1.parse_list(text)).values():
                     client.fetch("GET", urls["fitscut_url"], params=ps1.cutout_params(ra, dec, name, 64))
@@ -49,8 +49,10 @@ def naive(service, client, urls, where, _):
                     client.fetch("GET", urls["url"], params={"ra": ra, "dec": dec, "layer": layer, "pixscale": scale,
                                                              "size": 16, "bands": letter})
         else:
-            for columns, url, rows in ((hsc_das.CUTOUT, urls["cutout_url"], hsc_das.cutout_rows(ra, dec, 31, "pdr2_wide")),
-                                       (hsc_das.PSF, urls["psf_url"] + "?bulk=on", hsc_das.psf_rows(ra, dec, "pdr2_wide"))):
+            cutouts = hsc_das.cutout_rows(ra, dec, 31, "pdr2_wide", "grizy", 0.168)
+            kernels = hsc_das.psf_rows(ra, dec, "pdr2_wide", "grizy")
+            for columns, url, rows in ((hsc_das.CUTOUT, urls["cutout_url"], cutouts),
+                                       (hsc_das.PSF, urls["psf_url"] + "?bulk=on", kernels)):
                 for row in rows:
                     client.fetch("POST", url, files=hsc_das.list_file(columns, [row]))
 

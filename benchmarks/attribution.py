@@ -8,7 +8,8 @@ import time
 import numpy as np
 import torch
 
-from skyloom.models import attribution, mantis, registry
+from skyloom.models import attribution, families, mantis
+from skyloom.models.card import Card
 
 
 def pictures(n, sizes, seed):
@@ -32,8 +33,8 @@ def main(objects=4, encoder="atto"):
     out = {"device": torch.cuda.get_device_name() if device.type == "cuda" else "CPU, 2 threads", "encoder": encoder,
            "objects": objects}
     for name, sizes in SIZES.items():
-        options = registry.options(name, {"encoder": encoder, "bins": 100, "gamma": 0.1})
-        model = registry.build_from(name, options, 2).to(device, memory_format=torch.channels_last).eval()
+        family, options = families.of(name), families.options(name, {"encoder": encoder, "bins": 100, "gamma": 0.1})
+        model = family.build(Card(name, options, **family.example(options))).to(device, memory_format=torch.channels_last).eval()
         whole, dark = ({k: v.to(device) for k, v in pictures(objects, sizes, seed).items()} for seed in (1, 2))
         seconds = {"coalitions": [], "plain": []}
         count = 512 * objects

@@ -6,15 +6,15 @@ import time
 
 from skyloom.archives import hsc_das, replies
 from skyloom.archives.http import Client
-from skyloom.cutouts import hsc as stamps_of_hsc
 from skyloom.cutouts import lists
 from skyloom.sky.hsc import Sky
 from skyloom.sky.servers import hsc
+from skyloom.surveys.imaging import hsc as stamps_of_hsc
 
 
 def main(rate=10.0, requests=120, rows_each=1):
     """Send `requests` lists of one uncovered row each: the server answers at once, so that only the pace counts."""
-    rows = [hsc_das.psf_rows(10.0 + 0.001 * k, -60.0, "pdr2_wide")[0] for k in range(requests * rows_each)]
+    rows = [hsc_das.psf_rows(10.0 + 0.001 * k, -60.0, "pdr2_wide", "grizy")[0] for k in range(requests * rows_each)]
     hsc_das.ROWS = rows_each
     with hsc.server(Sky(footprint=(150.0, 150.1, 2.0, 2.1)), rate=rate).running() as server, \
             replies.Replies(":memory:", "benchmark") as store:

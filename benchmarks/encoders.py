@@ -13,19 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from skyloom.dataset import multi
-from skyloom.models import artefact, fusion, mantis, registry
-from skyloom.train import loop
-from skyloom.verbs import train
+from skyloom.models import artefact, families, fusion, mantis
+from skyloom.train import data, fitting, loop
 
 OPTIONS = {"encoder": "atto", "bins": 100, "gamma": 0.1, "optimiser": "adam", "batch_size": 64, "batches": 30, "max_epochs": 3,
            "plateau": 1, "view": 10}
 
 
 @torch.no_grad()
-def scatter(model, split, card, frames) -> dict:
+def scatter(model, split, card) -> dict:
     """{survey: mean over features of the standard deviation over 200 objects}."""
-    shown = split.inputs(np.arange(min(200, split.n)), card["image"], frames)
+    shown = fusion.shown(split, np.arange(min(200, split.n)), card.image, fusion.frames(split, card.options, False))
     return {name: round(model.eval().features(name, torch.from_numpy(pixels)).std(0).mean().item(), 3)
             for name, pixels in shown.items()}
 
@@ -35,27 +33,21 @@ def trained(run: Path) -> dict:
     out = {}
     for folder in sorted((run / "models" / "mantis_late").glob("seed*")):
         model, card = artefact.load(folder)
-        split = multi.opened(str(run / "dataset" / "multi_validation.hdf5"), card)
-        out[folder.name] = scatter(model, split, card, split.frames(card["options"], False))
+        out[folder.name] = scatter(model, data.of_card(str(run / "dataset" / "multi_validation.hdf5"), card), card)
     return out
 
 
 def fresh(run: Path, rate: float, surveys: list[str], bare: bool) -> dict:
     """After three epochs of 30 batches."""
-    options = registry.options("mantis_late", {**OPTIONS, "lr": rate, "surveys": surveys})
+    family, options = families.of("mantis_late"), families.options("mantis_late", {**OPTIONS, "lr": rate, "surveys": surveys})
     names = [str(run / "dataset" / f"multi_{part}.hdf5") for part in ("training", "validation")]
-    learn, held = (multi.MultiSplit(name, surveys, ["specz_redshift"]) for name in names)
-    frames = learn.frames(options, False)
-    card = {"image": fusion.fit(learn.ivar_sample(), "default"), "surveys": surveys, "frames": frames,
-            "bin_edges": mantis.edges(options["bins"]).tolist()}
     loop.prepare(1, 2)
-    model = registry.build_from("mantis_late", options, len(learn.ebv_names))
-    for encoder in model.encoders.values() if bare else ():
+    lesson, _ = fitting.lesson(family, "mantis_late", options, *names)
+    for encoder in lesson.model.encoders.values() if bare else ():
         torch.nn.init.zeros_(encoder.stem[0].bias)
-    arrays = [train.fusion_arrays(learn, np.arange(learn.n), card, learn.frames(options, False, True)),
-              train.fusion_arrays(held, np.arange(held.n)[::3], card, held.frames(options, False))]
-    history, _ = loop.fit(model, mantis.loss, *arrays, options, 1, torch.device("cpu"), "fp32")
-    return {"rate": rate, "bare": bare, "loss": round(history[-1]["train_loss"], 3), **scatter(model, held, card, frames)}
+    history, _ = loop.fit(lesson.model, lesson.loss, lesson.learn, lesson.select, options, 1, torch.device("cpu"), "fp32")
+    held = data.of_card(names[1], lesson.card)
+    return {"rate": rate, "bare": bare, "loss": round(history[-1]["train_loss"], 3), **scatter(lesson.model, held, lesson.card)}
 
 
 if __name__ == "__main__":

@@ -17,11 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from skyloom.dataset import read
-from skyloom.models import artefact, tabular
-from skyloom.models.heads import Head
+from skyloom.models import artefact, families
 from skyloom.pz import distribution
-from skyloom.train import estimation, loop
+from skyloom.train import data, estimation, loop
 
 GRID = (-0.1, 3.0, 0.01)
 
@@ -32,9 +30,9 @@ def ours(folder: Path) -> dict:
     started, parts = time.perf_counter(), []
     for member in sorted((folder / "models" / "tabular").glob("seed*")):
         model, card = artefact.load(member)
-        split = read.Split(path, card["inputs"], images=False)
-        raw = tabular.raw(split.columns, card["table"])
-        parts.append(Head(**card["head"]).pz(estimation.predict_table(model, raw, torch.device("cpu"))))
+        family, split = families.of(card.model), data.of_card(path, card)
+        arrays = family.arrays(card, split, np.arange(split.n))
+        parts.append(family.outcome(card, estimation.numbers(model, arrays, torch.device("cpu"), family.batch)))
     mixtures = distribution.combined(parts)
     networks = time.perf_counter() - started
     distribution.probabilities(mixtures, distribution.grid(*GRID))

@@ -80,7 +80,7 @@ def host(data: Path) -> None:
     rows = _manifest([{"object_id": 1, "band": band, "path": folder / f"DES_{band}.fits", "ra": HOST[0], "dec": HOST[1]}
                       for band in "griz"])
     for column, (band, row) in enumerate(zip("griz", rows, strict=True)):
-        plane = ps1.parse_cutout((folder / f"PS1_{band}.fits").read_bytes(), *HOST, 240, band)
+        plane = ps1.parse_cutout((folder / f"PS1_{band}.fits").read_bytes(), *HOST, 240, band, 0.25)
         x, y = wcs.tan_pixel(plane.crval, plane.crpix, plane.cd, *HOST)
         image = local.read_image(row, 0.263)
         for line, (name, njy, px, py, scale) in enumerate((("PS1", stamps.calibrated(plane)[0], x, y, 0.25),

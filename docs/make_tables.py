@@ -1,17 +1,21 @@
-"""Write the docs' tables from files: configuration.md from the schema, result pages from metrics.csv.
+"""Write the docs' tables from files: configuration.md from the schema, models.md's from the families, multi_survey.md's from the
+imaging surveys, result pages from metrics.csv.
 
-    python docs/make_tables.py                     # configuration.md, surveys.md and resources/surveys.tsv
+    python docs/make_tables.py                     # all but the result pages
     python docs/make_tables.py results/galaxiesml  # docs/results_galaxiesml.md with figures
 """
 
+import dataclasses
 import shutil
 import sys
+import urllib.parse
 from pathlib import Path
 
 import pandas
 
-from skyloom.schema import schema as known
-from skyloom.surveys import spectro
+from skyloom.models import artefact, families
+from skyloom.schema import schema
+from skyloom.surveys import imaging, spectro
 
 DOCS = Path(__file__).resolve().parent
 SHOWN = [("bias", "mean(1+z)|mean"), ("scatter", "1.48mad_unscaled|mean"), ("scatter", "1.48mad(1+z)|mean"),
@@ -33,14 +37,87 @@ def keys(node, place=""):
 
 
 def configuration() -> str:
-    schema = known()
-    rows = [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in keys(schema)]
-    model = [f"| `models.<name>.{key}` | {kind} | {default} | {text} |"
-             for key, kind, default, text in keys(schema["$defs"]["model"])]
-    head = ["# configuration", "",
-            "Written by `python docs/make_tables.py` from `workflow/schemas/config.schema.yaml` and what the registries know.",
-            "", "| key | type | default | |", "|---|---|---|---|"]
-    return "\n".join(head + rows + model) + "\n"
+    rows = [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in keys(schema())]
+    head = ["# configuration", "", "Written by `python docs/make_tables.py` from `workflow/schemas/config.schema.yaml` and the "
+            "registries. Options of models: [models](models.md).", "", "| key | type | default | |", "|---|---|---|---|"]
+    return "\n".join(head + rows) + "\n"
+
+
+MARKS = ("<!-- families: written by docs/make_tables.py -->", "<!-- end of families -->")
+IMAGING = ("<!-- imaging surveys: written by docs/make_tables.py -->", "<!-- end of imaging surveys -->")
+READS = {"columns": "magnitudes and other columns", "stamps": "magnitudes and stamps of the run's survey",
+         "surveys": "stamps of several surveys, E(B-V)"}
+
+
+def allowed(constraints: dict) -> str:
+    """What an option may be, in words."""
+    if "enum" in constraints or "oneOf" in constraints:
+        return ", ".join(shown(value) for value in constraints.get("enum", ("a number", "code")))
+    ends = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
+    return " ".join([constraints["type"], *(f"{word} {constraints[key]:g}" for key, word in ends.items() if key in constraints)])
+
+
+def model_families() -> str:
+    """Tables of the model families and of their options, between the marks of models.md."""
+    known = [family for family in families.REGISTRY.values() if type(family).__module__.startswith("skyloom.")]
+    lines = [MARKS[0], "| family | what it is | reads | parameters (variant) |", "|---|---|---|---|"]
+    for family in known:
+        size = artefact.describe(family.name, {})
+        variant = ", ".join(f"{key} {size[key]}" for key in size if key not in ("model", "parameters", "head_parameters"))
+        about = f"{family.title} ({family.citation})" if family.citation else family.title
+        lines.append(f"| `{family.name}` | {about} | {READS[family.reads]} | {size['parameters']:,} ({variant}) |")
+    fields = {family.name: {field.name: field for field in dataclasses.fields(family.Options)} for family in known}
+    names = dict.fromkeys(name for options in fields.values() for name in options)
+    heads = " | ".join(f"`{family.name}`" for family in known)
+    lines += ["", f"| option | | allowed | {heads} |", "|---" * (3 + len(known)) + "|"]
+    for name in names:
+        having = [options[name] for options in fields.values() if name in options]
+        words = list(dict.fromkeys(field.metadata["about"] for field in having))
+        limits = list(dict.fromkeys(allowed(field.metadata["schema"]) for field in having))
+        cells = [shown(options[name].default) if name in options else "" for options in fields.values()]
+        lines.append(f"| `{name}` | {' / '.join(words)} | {' / '.join(limits)} | {' | '.join(cells)} |")
+    return "\n".join([*lines, MARKS[1]])
+
+
+def shown(default) -> str:
+    """A default as a config has it."""
+    if default is None or default in ("", ()):
+        return "none"
+    if isinstance(default, tuple):
+        return ", ".join(default)
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def renewed(page: str, marks: tuple[str, str], tables: str) -> str:
+    """A page with what stands between its marks written anew."""
+    before, rest = page.split(marks[0])
+    return before + tables + rest.split(marks[1])[1]
+
+
+def a_band(survey, facts) -> str:
+    """A number a band, in the order of the bands; words as they are."""
+    return facts if isinstance(facts, str) else ", ".join(f"{facts[band]:g}" for band in survey.bands if facts)
+
+
+def imaging_surveys() -> str:
+    """Tables of the imaging surveys that come with skyloom, between the marks of multi_survey.md."""
+    known = [survey for survey in imaging.REGISTRY.values() if imaging.REGISTRY.modules[survey.name].startswith("skyloom.")]
+    lines = [IMAGING[0], "| survey | | bands in this order | pivot, nm | scale | px | zero point (AB) | ivar | PSF | "
+             "A_b / E(B-V) | aperture where nothing is found |", "|---" * 11 + "|"]
+    for survey in known:
+        size = f"{survey.size} ({survey.sizes[0]} to {survey.sizes[1]})" if survey.size else "`stamps.size`"
+        width = f"Gaussian, {a_band(survey, survey.fwhm)} arcsec" if survey.fwhm else "archive"
+        cells = (f"`{survey.name}`", survey.title, " ".join(survey.bands), a_band(survey, survey.bands), f'{survey.scale:g}"',
+                 size, a_band(survey, survey.zero_point), ", or ".join(survey.ivar_sources), width,
+                 a_band(survey, survey.extinction), f"{survey.aperture:g} px")
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| survey | service | streams | requests a minute | licence | cite |", "|---" * 6 + "|"]
+    for survey in known:
+        asked, hosts = survey.service, sorted({urllib.parse.urlsplit(url).hostname for url in survey.service.urls.values()})
+        cells = (f"`{survey.name}`", f"`services.{asked.name}` ({', '.join(hosts)})",
+                 f"{asked.streams}, at most {asked.most_streams}", str(asked.rpm), survey.licence, survey.citation)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, IMAGING[1]])
 
 
 LIMITS = {"skyserver": "60 queries a minute, 600 s and 500,000 rows each; over the rate a 200 with an error text: waited for",
@@ -60,12 +137,11 @@ Its default of 50 rows does not apply: pages and totals are ours. Every address 
 |---|---|
 | a table with the columns that were asked for | taken; a null (empty, `null`, NaN, masked, TNULL) is a state of its cell |
 | "No objects have been found"; a VOTable without rows that says `QUERY_STATUS` OK; a file with its header alone | no rows |
-| anything else with status 200: HTML, a line of text, other columns, half a row | asked again within bounds, then the job \
-fails; a file is deleted; the next run asks again |
+| anything else with status 200: HTML, text, other columns, a header without rows, half a row | asked again, then the job fails |
 
-A reply is never taken for the name of a file or an address. Ids stay integers of up to 20 digits. A row without an id is
-cut as `id_given`, one without a position or redshift as `position_finite` or `redshift_finite`; a row without the key of its
-photo object repeats no other.
+A file refused so is deleted; the next run asks again. A reply is never taken for the name of a file or an address. Ids
+stay integers of up to 20 digits. A row without an id is cut as `id_given`, one without a position or redshift as
+`position_finite` or `redshift_finite`; a row without the key of its photo object repeats no other.
 
 ## Another survey
 
@@ -163,5 +239,7 @@ if __name__ == "__main__":
     (DOCS / "configuration.md").write_text(configuration())
     (DOCS / "surveys.md").write_text(surveys())
     (DOCS.parent / "resources" / "surveys.tsv").write_text(surveys_tsv())
+    for page, marks, tables in (("models.md", MARKS, model_families()), ("multi_survey.md", IMAGING, imaging_surveys())):
+        (DOCS / page).write_text(renewed((DOCS / page).read_text(), marks, tables))
     for path in map(Path, sys.argv[1:]):
         (DOCS / f"results_{path.name}.md").write_text(results(path))

@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 import difflib
 import os
-from pathlib import Path
+import re
 
 import yaml
 
-from skyloom import trainings
+from skyloom import acquisition, textfiles, trainings, typed
+from skyloom.archives.paths import split_path
 from skyloom.errors import InputError
+from skyloom.models import families
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
+from skyloom.release import exporters, flags
 from skyloom.sample import regions
 from skyloom.schema import schema
-from skyloom.surveys import releases
+from skyloom.surveys import imaging, releases
 
 
 def load(paths) -> dict:
@@ -26,9 +29,7 @@ def load(paths) -> dict:
     merged: dict = {}
     for path in paths:
         try:
-            part = yaml.safe_load(Path(path).read_text())
-        except FileNotFoundError:
-            raise InputError(f"config file {path} does not exist; give an existing file") from None
+            part = yaml.safe_load(textfiles.read(path))
         except yaml.YAMLError as error:
             raise InputError(f"config file {path} is not valid YAML ({_first_line(error)}); mend it") from None
         if not isinstance(part, dict):
@@ -54,9 +55,11 @@ def complete(config: dict) -> dict:
     known = schema()
     config = copy.deepcopy(config)
     _refuse_unknown(config, known, known, "")
+    _refuse_unknown_options(config)
     config = _with_defaults(config, known, known)
     _validate(config, known)
     _expand(config)
+    _no_wildcards(config)
     _sweeps(config, known)
     config["models"] = trainings.ablated(config["models"], config["ablations"])
     _across(config)
@@ -94,12 +97,35 @@ def _refuse_unknown(value, node, root, place):
         where = f"{place}.{key}" if place else str(key)
         if key in properties:
             _refuse_unknown(inner, properties[key], root, where)
-        elif extra is False:
+        elif extra is False and "patternProperties" not in node:  # names of models: families know them
             near = difflib.get_close_matches(str(key), list(properties), 1, 0.5)
             hint = f"did you mean `{near[0]}`?" if near else "known keys here: " + ", ".join(sorted(properties))
             raise InputError(f"unknown key `{where}` in the config; {hint}")
         elif isinstance(extra, dict):
             _refuse_unknown(inner, extra, root, where)
+
+
+def _refuse_unknown_options(config: dict) -> None:
+    """InputError for a model that no family makes, or for options that its family doesn't have."""
+    models = config.get("models")
+    for name, options in models.items() if isinstance(models, dict) else ():
+        family = families.of(str(name))
+        if not re.search(families.pattern(family.name), str(name)):
+            raise InputError(f"`models.{name}`: after {family.name} a name may go on with _, lower-case letters and digits; "
+                             "change it")
+        _known_options(options, family, f"models.{name}")
+    for k, one in enumerate(config.get("sweep") or ()):
+        for key in ("options", "grid") if isinstance(one, dict) and one.get("model") in families.REGISTRY else ():
+            _known_options(one.get(key), families.REGISTRY[one["model"]], f"sweep.{k}.{key}")
+
+
+def _known_options(options, family, place: str) -> None:
+    """InputError for an option that a family doesn't have."""
+    known = typed.schema(family.Options)["properties"]
+    for key in options if isinstance(options, dict) else ():
+        if key not in known:
+            raise InputError(f"unknown key `{place}.{key}` in the config{typed.nearest(key, known)}; the options of "
+                             f"{family.name} are {', '.join(sorted(known))}")
 
 
 def _with_defaults(value, node, root):
@@ -111,8 +137,10 @@ def _with_defaults(value, node, root):
             if key not in value and default is not ...:
                 value[key] = copy.deepcopy(default)
         extra = node.get("additionalProperties")
+        patterns = node.get("patternProperties", {})
         for key in value:
-            inner = node.get("properties", {}).get(key, extra if isinstance(extra, dict) else {})
+            fitting = (inner for pattern, inner in patterns.items() if re.search(pattern, str(key)))
+            inner = node.get("properties", {}).get(key) or next(fitting, extra if isinstance(extra, dict) else {})
             value[key] = _with_defaults(value[key], inner, root)
     return value
 
@@ -131,17 +159,29 @@ def _sentence(error) -> str:
 def _expand(config: dict) -> None:
     """Replace $VARIABLES in the paths of local files; InputError for one that is not set."""
     def expanded(value: str, place: str) -> str:
-        text = os.path.expandvars(value)
-        if "$" in text:
+        found = os.path.expandvars(value)
+        if "$" in found:
             raise InputError(f"`{place}` is {value!r}, but that environment variable is not set; set it")
-        return text
+        return found
 
     local = config["local"]
     local["images"] = expanded(local["images"], "local.images")
-    local["tables"] = {name: expanded(path, f"local.tables.{name}") for name, path in local["tables"].items()}
+    local["tables"] = {name: expanded(path, f"local.tables.{name}") for name, path in local["tables"].items() if path}
     for name, table in config["peers"]["tables"].items():
         table["path"] = expanded(table["path"], f"peers.tables.{name}.path")
     config["targets"]["table"] = expanded(config["targets"]["table"], "targets.table")
+
+
+def _no_wildcards(value, place: str = "") -> None:
+    """InputError for a text with {braces}: Snakemake would put its own words there."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _no_wildcards(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            _no_wildcards(inner, place)
+    elif isinstance(value, str) and re.search(r"\{\s*\w+\s*(,[^{}]*)?\}", value):
+        raise InputError(f"`{place}` is {value!r}; a name in braces is a wildcard to Snakemake: rename it without")
 
 
 def _across(config: dict) -> None:
@@ -159,16 +199,37 @@ def _across(config: dict) -> None:
                          f"{stamps['size']}; lower it or raise `stamps.size`")
     if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
         raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
+    exporters.chosen(config["release"]["formats"])
+    flags.flag_bits(stamps["surveys"])
     _models(config)
     local = config["local"]
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
         raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "
                          "add a second --configfile that names your files")
+    _local_columns(config)
     _final_file(config)
-    needs_image = [m for m in config["models"] if m.startswith("galaxiesml_cnn")]
-    if config["archive"] == "local" and not local["images"] and needs_image:
-        raise InputError("`models` names galaxiesml_cnn, which needs images, but `local.images` is empty; "
-                         "drop the model or name a manifest")
+
+
+def _local_columns(config: dict) -> None:
+    """Columns that make no sense alone, and ids that nothing tells."""
+    local = config["local"]
+    columns = local["columns"]
+    for one, other in (("ra", "dec"), ("dec", "ra")):
+        if columns.get(one) and not columns.get(other):
+            raise InputError(f"`local.columns.{one}` is {columns[one]}, but `local.columns.{other}` is empty; name both or none")
+    used = {"*", *columns["magnitudes"].values(), *columns["errors"].values(),
+            *(columns.get(key) for key in ("ra", "dec", "redshift", "redshift_err"))}
+    unknown = [name for name in local["missing"] if name not in used]
+    if unknown:
+        raise InputError(f"`local.missing.{unknown[0]}` is no column of `local.columns`; name one of those, or '*' for all")
+    if config["archive"] != "local" or columns.get("id"):
+        return
+    by_id = [name for name, table in config["peers"]["tables"].items() if "id" in table]
+    if by_id:
+        raise InputError(f"`peers.tables.{by_id[0]}` is matched by id, but the run's own tables have none; set "
+                         "`local.columns.id`, or name `ra` and `dec` there instead of `id`")
+    if local["images"] and (local["tables"] or config["targets"]["table"]):
+        raise InputError("`local.images` names its objects by id, but the tables have none; set `local.columns.id`")
 
 
 def _release(config: dict) -> None:
@@ -182,7 +243,7 @@ def _release(config: dict) -> None:
 
 def _final_file(config: dict) -> None:
     """An evaluation on a file set aside for the end must be meant."""
-    table = config["local"]["tables"].get("evaluation", "").split(":")[0]
+    table = split_path(config["local"]["tables"].get("evaluation", ""))[0]
     options = config["evaluation"]
     if os.path.basename(table) in options["final_files"] and table and not options["final"]:
         raise InputError(f"`local.tables.evaluation` is {os.path.basename(table)}, which `evaluation.final_files` sets aside; "
@@ -199,36 +260,35 @@ def _sweeps(config: dict, known: dict) -> None:
         for name, values in one["grid"].items():
             for value in values:
                 try:
-                    _refuse_unknown({name: value}, known["$defs"]["model"], known, f"sweep.{k}.grid")
-                    _validate({name: value}, known["$defs"]["model"])
+                    _validate({name: value}, {"$defs": known["$defs"], "$ref": f"#/$defs/{one['model']}"})
                 except InputError as error:
                     raise InputError(f"in `sweep.{k}.grid`: {error}") from None
 
 
 def _models(config: dict) -> None:
-    """Fusion networks need a multi-survey run with their surveys, the others a run of one survey."""
-    surveys = config["stamps"]["surveys"]
-    several = config["archive"] != "local" and surveys != ["hsc"]
-    everything = {**config["models"], **trainings.sweep(config["models"], config["sweep"])}
-    for name, options in everything.items():
-        fusion = trainings.is_fusion(name)
+    """Networks of several surveys need a multi-survey run with their surveys, the others a run of one survey."""
+    surveys, local, several = config["stamps"]["surveys"], config["archive"] == "local", acquisition.several(config)
+    for name, given in {**config["models"], **trainings.sweep(config["models"], config["sweep"])}.items():
+        family = families.of(name)
+        options, fusion = family.options(given), family.reads == "surveys"
         if fusion != several:
-            needs = "several imaging surveys in `stamps.surveys`" if fusion else "`stamps.surveys: [hsc]` or local data"
+            alone = " or ".join(survey.name for survey in imaging.REGISTRY.values() if survey.layout == "galaxiesml")
+            needs = "several imaging surveys in `stamps.surveys`" if fusion else f"`stamps.surveys: [{alone}]` or local data"
             raise InputError(f"`models.{name}` needs {needs}; change one of them")
-        missing = [s for s in trainings.surveys_of(name, options) if s not in surveys] if fusion else []
+        missing = [s for s in family.surveys(options) if s not in surveys] if fusion else []
         if missing:
             raise InputError(f"`models.{name}` sees {missing[0]}, which `stamps.surveys` doesn't fetch; add it there, or name "
                              f"the model's own in `models.{name}.surveys`")
-        if fusion and options.get("head") == "point":
-            raise InputError(f"`models.{name}.head` is point, which fusion networks don't have; known: binned, mixture, quantile")
-        if fusion and "reweight" in options:
-            raise InputError(f"`models.{name}.reweight` is not supported: fusion networks draw classes evenly; drop it")
-        if options.get("reweight") == "target" and config["targets"]["kind"] == "none":
+        if options.reweight == "target" and config["targets"]["kind"] == "none":
             raise InputError(f"`models.{name}.reweight` names targets, but the run has none; add `targets` or name testing")
-        for key in ("pretrained", "pretrained_small"):
-            if options.get(key) and not os.path.exists(options[key]):
-                raise InputError(f"`models.{name}.{key}` is {options[key]}, which does not exist; give an existing file")
+        for key, path in family.files(options).items():
+            if not os.path.isfile(path):
+                raise InputError(f"`models.{name}.{key}` is {path}, which does not exist; give an existing file")
+        if family.reads == "stamps" and local and not config["local"]["images"]:
+            raise InputError(f"`models` names {name}, which needs images, but `local.images` is empty; "
+                             "drop the model or name a manifest")
+    fusions = [name for name in config["models"] if families.of(name).reads == "surveys"]
     for name in config["attribution"]["models"]:
-        if name not in config["models"] or not trainings.is_fusion(name):
+        if name not in fusions:
             raise InputError(f"`attribution.models` names {name}, which is no fusion model of `models`; "
-                             f"known: {', '.join(n for n in config['models'] if trainings.is_fusion(n)) or 'none'}")
+                             f"known: {', '.join(fusions) or 'none'}")

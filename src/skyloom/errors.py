@@ -9,6 +9,11 @@ SkyloomError
 "No coverage" is no error: it is a status (see `skyloom.cutouts.stamps.STATUS`).
 """
 
+import errno
+
+_FULL = ("No space left", "disk is full", "Disk quota exceeded", "Not enough space on disk", "PytorchStreamWriter failed",
+         "unexpected pos")  # the last two: torch.save
+
 
 class SkyloomError(Exception):
     """Base of every error that skyloom raises on purpose."""
@@ -32,3 +37,14 @@ class ReplyError(ServiceError):
     def __init__(self, cause: str, detail: str = ""):
         super().__init__(f"{cause}: {detail}" if detail else cause)
         self.cause = cause
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, says that a disk or a quota is full, in the words of any library."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(text in str(error) for text in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -14,7 +14,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
-from skyloom.archives import cells, flatfiles, skyserver, surveys, tap
+from skyloom.archives import flatfiles, skyserver, surveys, tap, words
 from skyloom.archives.http import Client
 from skyloom.errors import InputError, ReplyError, ServiceError
 from skyloom.sample import cuts, redshifts
@@ -145,7 +145,7 @@ def test_every_survey_takes_nulls_in_every_column(name):
     values = {column: ["7", "3", "4"] for column in survey.columns}
     for column in survey.columns:
         for null in ("", "null", "--"):
-            frame = cells.typed(pandas.DataFrame(values | {column: ["7", null, "4"]}, dtype=str), survey.texts)
+            frame = words.typed(pandas.DataFrame(values | {column: ["7", null, "4"]}, dtype=str), survey.texts)
             common = redshifts.normalise(survey, frame, "x")
             assert len(common) == 3 and common["survey_id"].iloc[0] == "7" and common["repeat_key"].iloc[0] == "7"
             chosen = redshifts.first_cuts() + redshifts.quality_cuts([survey], -90, -1, 9)
@@ -157,7 +157,7 @@ def test_words_become_what_they_are():
     frame = pandas.DataFrame({"id": ["0001", " 2", "null"], "z": ["1.5D-3", "2d+1", "N/A"], "name": ["a1", "7", ""],
                               "sign": ["-00", "+1", "-"], "big": [str(2**70), "1", "2"], "empty": ["", "null", "--"],
                               "mixed": ["-5", str(2**63), "1"]}, dtype=str)
-    out = cells.typed(frame, ["sign"])
+    out = words.typed(frame, ["sign"])
     assert out["id"].tolist()[:2] == [1, 2] and out["id"].isna().tolist() == [False, False, True] and out["id"].dtype == "Int64"
     assert out["z"].tolist()[:2] == [0.0015, 20.0] and np.isnan(out["z"][2])
     assert out["name"].tolist() == ["a1", "7", None] and out["sign"].tolist() == ["-00", "+1", "-"]

@@ -1,8 +1,10 @@
 """The HTTP client against a real server: pace, caps, retries, Retry-After, honesty."""
 
 import datetime
+import gzip
 import threading
 import time
+import tracemalloc
 from email.utils import format_datetime
 
 import pytest
@@ -110,3 +112,101 @@ def test_the_user_agent_is_honest(server):
     client(contact="astro@example.org").fetch("GET", server.url + "/x")
     agent = server.seen[0].headers["User-Agent"]
     assert f"skyloom/{__version__}" in agent and "astro@example.org" in agent and "Mozilla" not in agent
+
+
+def test_a_wait_longer_than_the_time_left_ends_at_once_and_says_so(server):
+    server.answers += [Reply(429, b"slow down", headers={"Retry-After": "3600"})] * 5
+    started = time.monotonic()
+    with pytest.raises(ServiceError, match="failed once.*asks to wait 3600 s and `total_s` leaves .*run again later"):
+        client(total_s=5).fetch("GET", server.url + "/x")
+    assert time.monotonic() - started < 1 and len(server.seen) == 1
+
+
+def test_a_body_that_dribbles_is_bounded_in_time(server):
+    def slowly():
+        for _ in range(100):
+            yield b"a" * 70_000
+            time.sleep(0.1)
+
+    server.answers += [Reply(200, slowly())] * 5
+    started = time.monotonic()
+    with pytest.raises(ServiceError, match="not over within `total_s`"):
+        client(total_s=0.5).fetch("GET", server.url + "/x")
+    assert time.monotonic() - started < 4
+
+
+def endless():
+    while True:
+        yield b"x" * 65536
+
+
+def test_bodies_have_a_size_limit_packed_or_not(server):
+    server.answers += [Reply(200, endless())]
+    with pytest.raises(ReplyError, match="too_large"):
+        client().fetch("GET", server.url + "/x", limit=1_000_000)
+    bomb = gzip.compress(b"\0" * 50_000_000)
+    assert len(bomb) < 100_000
+    server.answers += [Reply(200, bomb, headers={"Content-Encoding": "gzip"})]
+    tracemalloc.start()
+    with pytest.raises(ReplyError, match="too_large"):
+        client().fetch("GET", server.url + "/x", limit=1_000_000)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_an_endless_error_is_read_to_its_first_words(server):
+    server.answers += [Reply(404, endless())]
+    with pytest.raises(Refused, match="HTTP 404"):
+        client().fetch("GET", server.url + "/x")
+
+
+def test_a_library_gets_no_endless_reply_either(server):
+    server.answers += [Reply(200, iter([b"x" * 65536] * 40))]
+    mine = client()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ReplyError, match="too_large"):
+        patch.setattr("skyloom.archives.bodies.MOST", 1_000_000)
+        mine.session_for_libraries().get(server.url + "/x")
+
+
+@pytest.fixture()
+def elsewhere():
+    """A second origin, and what reached it."""
+    def answer(request, _):
+        server.seen.append(request)
+        return Reply(200, b"mine now")
+
+    server = SkyServer({"/": ("hsc", "y", answer)})
+    server.seen = []
+    with server.running():
+        yield server
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_login_follows_no_redirect_to_another_origin(server, elsewhere, status, method):
+    server.answers += [Reply(status, b"", headers={"Location": elsewhere.url + "/steal"})]
+    with pytest.raises(Refused, match="is moved to .*/steal.*account isn't sent") as error:
+        client(auth=("me", "secret")).fetch(method, server.url + "/x", json={"credential": {"password": "secret"}})
+    assert not elsewhere.seen and "secret" not in str(error.value) and error.value.status == status
+
+
+def test_an_upload_does_not_become_a_question(server, elsewhere):
+    server.answers += [Reply(301, b"", headers={"Location": elsewhere.url + "/x"})]
+    with pytest.raises(Refused, match="would drop what was uploaded; mend the address"):
+        client().fetch("POST", server.url + "/x", data=b"rows")
+    assert client().fetch("GET", server.url + "/x") == b"fine"
+    server.answers += [Reply(302, b"", headers={"Location": elsewhere.url + "/x"})]
+    assert client().fetch("GET", server.url + "/x") == b"mine now"  # a public question may move
+
+
+def test_addresses_are_shown_without_their_login(server):
+    server.answers += [Reply(404, b"no")]
+    with pytest.raises(Refused) as error:
+        client().fetch("GET", server.url.replace("//", "//me:secret@") + "/x")
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["\u00b2", "-5", "Thu, 01 Jan 2026 00:00:00 -0000", "Thu, 99 Foo", "1e400", "", "nan"])
+def test_strange_waits_are_no_tracebacks(value):
+    found = retry_after(value)
+    assert found is None or found >= 0

@@ -6,11 +6,11 @@ import pytest
 from skyloom.archives import hsc_das, replies
 from skyloom.archives.http import Client
 from skyloom.archives.plane import Plane
-from skyloom.cutouts import hsc as stamps_of_hsc
 from skyloom.cutouts import lists, stamps
 from skyloom.errors import InputError
 from skyloom.sky import catalog
 from skyloom.sky.servers import hsc
+from skyloom.surveys.imaging import hsc as stamps_of_hsc
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def rows(sky):
     table = catalog.forced(sky, sky.footprint)
     good = np.flatnonzero((table["kind"] == 0) & table["isprimary"] & (abs(table["ra"] - 150.15) < 0.1)
                           & (abs(table["dec"] - 2.15) < 0.1))[:4]
-    return [row for k in good for row in hsc_das.cutout_rows(table["ra"][k], table["dec"][k], 63, "pdr2_wide")]
+    return [row for k in good for row in hsc_das.cutout_rows(table["ra"][k], table["dec"][k], 63, "pdr2_wide", "grizy", 0.168)]
 
 
 def fetch(sky, rows, tmp_path, faults=(), attempts=3, account=hsc.ACCOUNT, timeout=5, **limits):

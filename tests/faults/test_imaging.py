@@ -6,18 +6,19 @@ import pytest
 from skyloom.archives import panstarrs as ps1
 from skyloom.archives import replies, viewer
 from skyloom.archives.http import Client
-from skyloom.cutouts import panstarrs, singles
-from skyloom.cutouts import viewer as cubes
+from skyloom.cutouts import singles
 from skyloom.cutouts.stamps import UNUSABLE
 from skyloom.errors import InputError, ReplyError
 from skyloom.progress import Progress
 from skyloom.sky import coadds, population, render
 from skyloom.sky import panstarrs as stacks
 from skyloom.sky.servers import world
+from skyloom.surveys import imaging
 
 SETTINGS = {"psf_size": 21, "max_masked_fraction": 0.05, "max_nan_fraction": 0.01, "ivar_source": "estimated"}
 OPTIONS = {"attempts": 3, "streams": 3}
-SURVEYS = {"ps1": (panstarrs.PanStarrs, 60), "galex": (cubes.Galex, 16), "unwise": (cubes.Unwise, 16)}
+SURVEYS = {"ps1": 60, "galex": 16, "unwise": 16}  # stamps of that many px
+GALEX, UNWISE = (imaging.REGISTRY[name].client.of(imaging.REGISTRY[name]) for name in ("galex", "unwise"))
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,8 @@ def galaxies(sky):
 
 def download(sky, galaxies, tmp_path, name, faults=(), n=3, settings=(), timeout=20, **limits):
     """(stamps of every member, server statistics, dead) of one survey."""
-    make, size = SURVEYS[name]
-    survey = make({**SETTINGS, "size": size, **dict(settings)}, galaxies["ra"][:n], galaxies["dec"][:n])
+    asked = {**SETTINGS, "size": SURVEYS[name], **dict(settings)}
+    survey = imaging.REGISTRY[name].cutouts(asked, galaxies["ra"][:n], galaxies["dec"][:n])
     with world.server(sky, faults=list(faults), **limits).running() as server:
         client = Client(rpm=60000, streams=OPTIONS["streams"], attempts=OPTIONS["attempts"], wait_initial=0.02, timeout=timeout)
         with replies.Replies(tmp_path / f"{name}.sqlite", "test") as cache:
@@ -110,10 +111,12 @@ def test_empty_cubes(sky, galaxies, tmp_path, kind, status):
 @pytest.mark.parametrize(("kind", "status", "cause"), [("all_nan", "no_coverage", "all_nan"), ("all_zero", "failed", "all_zero"),
                                                        ("some_nan", "masked", "0.0")])
 def test_undefined_ps1_pixels(sky, galaxies, tmp_path, kind, status, cause):
-    found, _, _ = download(sky, galaxies, tmp_path, "ps1", [{"service": "ps1", "endpoint": "fitscut", "kind": kind,
-                                                             "objects": 1.0}], n=1)
+    found, stats, _ = download(sky, galaxies, tmp_path, "ps1", [{"service": "ps1", "endpoint": "fitscut", "kind": kind,
+                                                                 "objects": 1.0}], n=1)
     looked = [stamp for stamp in found[0] if stamp.cause != "no stack"]
     assert looked and all(s.status == status and s.cause.startswith(cause) for s in looked)
+    asked = {"all_nan": 1, "all_zero": OPTIONS["attempts"], "some_nan": 1}[kind]  # no coverage is an answer
+    assert stats["rows"]["fitscut"] == asked * len(looked)
 
 
 @pytest.mark.parametrize("name", ["galex", "unwise"])
@@ -188,13 +191,13 @@ def test_a_refused_agent_is_one_sentence(tmp_path):
 # The five bugs of a published client. Each test fails on that client's behaviour.
 
 def test_bug_1_unwise_is_asked_for_at_its_own_scale_and_another_is_refused(sky):
-    query = viewer.params(viewer.UNWISE, 150.1, 2.1, 32)
+    query = viewer.params(UNWISE, 150.1, 2.1, 32)
     assert query["pixscale"] == "2.75"
     with world.server(sky).running() as server:
         url = world.urls(server.url)["viewer"]["url"]
         body = Client(rpm=60000).fetch("GET", url, params=query | {"pixscale": "1.5"})
     with pytest.raises(ReplyError, match="wrong_scale"):
-        viewer.parse(viewer.UNWISE, body, 150.1, 2.1, 32)
+        viewer.parse(UNWISE, body, 150.1, 2.1, 32)
 
 
 def test_bug_2_ps1_exposure_time_sets_the_zero_point(sky, galaxies, tmp_path):
@@ -212,7 +215,7 @@ def test_bug_2_ps1_exposure_time_sets_the_zero_point(sky, galaxies, tmp_path):
 
 def test_bug_3_galex_planes_are_nuv_then_fuv(sky, galaxies, tmp_path):
     found, _, _ = download(sky, galaxies, tmp_path, "galex", n=1)
-    assert viewer.GALEX.bands == ("nuv", "fuv")
+    assert GALEX.bands == ("nuv", "fuv")
     assert [s.zero_point for s in found[0] if s.status == "ok"] == [20.08, 18.82][:sum(s.status == "ok" for s in found[0])]
 
 

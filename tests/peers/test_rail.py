@@ -88,9 +88,9 @@ def test_stamps_of_an_hdf5_file(tmp_path, monkeypatch):
 
 def test_a_file_of_another_group_is_one_sentence(tmp_path):
     from skyloom.errors import InputError
-    from skyloom.train import ensemble, fitting
+    from skyloom.train import ensemble
 
     with pytest.raises(InputError, match="no column `g`"):
-        ensemble.fit({"photometry": np.zeros(3)}, fitting.Columns(["g"], {}, []), np.zeros(3), {}, [1])
+        ensemble.fit({"photometry": np.zeros(3)}, ensemble.Columns(["g"], {}, []), np.zeros(3), {}, [1])
     with pytest.raises(InputError, match="no model of skyloom"):
         ensemble.predict({"kde": 1}, {})

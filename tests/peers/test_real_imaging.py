@@ -55,9 +55,9 @@ def ps1_magnitudes(data, radius=10.0):
     out = {}
     for band in "griz":
         body = (data / "B_images" / "hostphot_SN2006bh" / f"PS1_{band}.fits").read_bytes()
-        plane = ps1.parse_cutout(body, *HOST, 240, band)
+        plane = ps1.parse_cutout(body, *HOST, 240, band, 0.25)
         x, y = wcs.tan_pixel(plane.crval, plane.crpix, plane.cd, *HOST)
-        out[band] = aperture(calibrated(plane)[0], x, y, ps1.SCALE, radius, 25)
+        out[band] = aperture(calibrated(plane)[0], x, y, 0.25, radius, 25)
     return out
 
 
@@ -76,15 +76,15 @@ def test_one_galaxy_has_the_same_magnitudes_in_ps1_and_des(data, tmp_path):
 
 def test_ps1_without_its_exposure_time_would_be_seven_magnitudes_off(data):
     body = (data / "B_images" / "hostphot_SN2006bh" / "PS1_r.fits").read_bytes()
-    assert ps1.parse_cutout(body, *HOST, 240, "r").zero_point == pytest.approx(25 + 2.5 * np.log10(720))
+    assert ps1.parse_cutout(body, *HOST, 240, "r", 0.25).zero_point == pytest.approx(25 + 2.5 * np.log10(720))
     with pytest.raises(ReplyError, match="wrong_band"):
-        ps1.parse_cutout(body, *HOST, 240, "g")
+        ps1.parse_cutout(body, *HOST, 240, "g", 0.25)
     with pytest.raises(ReplyError, match="off_centre"):
-        ps1.parse_cutout(body, HOST[0] + 1 / 3600, HOST[1], 240, "r")
+        ps1.parse_cutout(body, HOST[0] + 1 / 3600, HOST[1], 240, "r", 0.25)
     with pytest.raises(ReplyError, match="wrong_size"):
-        ps1.parse_cutout(body, *HOST, 170, "r")
+        ps1.parse_cutout(body, *HOST, 170, "r", 0.25)
     with pytest.raises(ReplyError, match="no_zero_point"):
-        ps1.parse_cutout(body.replace(b"EXPTIME ", b"EXPTIMX "), *HOST, 240, "r")
+        ps1.parse_cutout(body.replace(b"EXPTIME ", b"EXPTIMX "), *HOST, 240, "r", 0.25)
 
 
 def test_the_sdss_image_of_that_galaxy_is_off_and_said_to_be(data, tmp_path):

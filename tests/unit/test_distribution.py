@@ -8,11 +8,12 @@ import torch
 from scipy.stats import norm
 
 from skyloom.errors import InputError
-from skyloom.models import heads, registry, tabular
+from skyloom.models import families, heads, tabular
+from skyloom.models.card import Card
 from skyloom.pz import distribution, histogram, mixture, quantiles, support, tomography
-from skyloom.release import formats
+from skyloom.release import exporters
 from skyloom.sample import bands, subsets
-from skyloom.train import ensemble, fitting, loop, tuning
+from skyloom.train import ensemble, loop, tuning
 
 EDGES = distribution.grid(-0.1, 2.0, 0.005)
 ONE = {"weights": np.array([[1.0, 0.0]]), "means": np.array([[0.8, 0.1]]), "stds": np.array([[0.05, 0.05]])}
@@ -68,9 +69,9 @@ def test_quantiles_of_a_flat_density_are_exact_and_compression_keeps_its_bound()
     assert quantiles.cdf(levels, flat["locs"], [0.2, 0.35, 0.8])[0] == pytest.approx([0, 0.25, 1])
     assert quantiles.mean(levels, flat["locs"])[0] == pytest.approx(0.5)
     pz = np.concatenate([distribution.probabilities(form, EDGES) for form in (ONE, TWO, flat)])
-    levels, locs, error = quantiles.compress(pz, EDGES)
+    levels, locs, error = distribution.compressed({"pz": pz, "edges": EDGES}, EDGES)
     assert len(levels) == 32 and error[[0, 2]].max() <= 0.005 < error[1] <= 0.03  # one mode, a flat one; two modes with a gap
-    assert len(quantiles.compress(pz[:1], EDGES)[0]) <= 16
+    assert len(distribution.compressed({"pz": pz[:1], "edges": EDGES}, EDGES)[0]) <= 16
     again = distribution.probabilities({"levels": levels, "locs": locs}, EDGES)
     assert np.abs(np.cumsum(again, axis=1) - np.cumsum(pz, axis=1)).max() == pytest.approx(error.max(), abs=1e-6)
 
@@ -102,7 +103,8 @@ def test_qp_reads_all_three_forms(tmp_path):
              "quant": {"levels": levels, "locs": np.interp(levels, mixture.cdf(*TWO.values(), EDGES)[0], EDGES)[None]}}
     z = np.array([0.45, 0.5, 0.55, 1.2])
     for name, arrays in three.items():
-        formats.write_qp(tmp_path / f"{name}.hdf5", [5], arrays, {})
+        rows = exporters.blocks_of({"object_id": np.array([5]), **arrays}, shared=distribution.SHARED)
+        exporters.export(exporters.REGISTRY["qp"], tmp_path / f"{name}.hdf5", rows, {})
         found = qp.read(str(tmp_path / f"{name}.hdf5"))
         assert found.npdf == 1 and np.ravel(found.ancil["object_id"]).tolist() == [5]
         assert np.ravel(found.cdf(z)) == pytest.approx(mixture.cdf(*TWO.values(), z)[0], abs=0.02), name
@@ -179,9 +181,10 @@ def test_a_tabular_network_learns_a_colour():
     names, errors = ["g_mag", "r_mag"], {"g_mag": "g_magerr", "r_mag": "r_magerr"}
     table = tabular.fit(columns, names, errors, [])
     head = heads.Head("mixture", 3, 0.1, 1.0)
-    options = registry.options("tabular", {"max_epochs": 30, "width": 32, "depth": 2, "batch_size": 128})
+    options = families.options("tabular", {"max_epochs": 30, "width": 32, "depth": 2, "batch_size": 128})
     torch.manual_seed(0)
-    model, raw = registry.build_tabular(options, table, head), torch.from_numpy(tabular.raw(columns, table))
+    card = Card("tabular", options, table=table, head=head.facts())
+    model, raw = families.of("tabular").build(card), torch.from_numpy(tabular.raw(columns, table))
     model.features.fit(raw)
     part = [loop.Arrays(None, raw[rows], torch.tensor(z[rows], dtype=torch.float32))
             for rows in (slice(0, 1000), slice(1000, None))]
@@ -241,7 +244,7 @@ def test_coordinate_search_finds_the_minimum_and_wants_more_than_noise():
 
 def test_an_ensemble_is_plain_data_and_predicts_what_its_members_do():
     columns, z = table_of(300)
-    read = fitting.Columns(["g_mag", "r_mag"], {"g_mag": "g_magerr", "r_mag": "r_magerr"}, [])
+    read = ensemble.Columns(["g_mag", "r_mag"], {"g_mag": "g_magerr", "r_mag": "r_magerr"}, [])
     model = ensemble.fit(columns, read, z, {"max_epochs": 3, "width": 16, "depth": 1}, [1, 2])
     found = ensemble.predict(pickle.loads(pickle.dumps(model)), columns)
     assert found["weights"].shape == (300, 16) and found["weights"].sum(axis=1) == pytest.approx(1)

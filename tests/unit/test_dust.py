@@ -11,6 +11,7 @@ from skyloom.measure import dust
 from skyloom.sky import dust as galaxy
 from skyloom.sky.hsc import Sky
 from skyloom.sky.servers import world
+from skyloom.surveys import imaging
 
 SKY = Sky(seed=5, footprint=(150.0, 150.2, 2.0, 2.2), reddening=0.05)
 RNG = np.random.default_rng(1)
@@ -35,10 +36,11 @@ def test_the_factor_086_is_applied_once():
     assert dust.on_true_scale(0.1, "sfd") == pytest.approx(0.086) and dust.on_true_scale(0.1, "true") == pytest.approx(0.1)
     assert dust.on_sfd_scale(0.086, "true") == pytest.approx(0.1)
     # table 6's coefficient belongs to SFD's value as it stands
-    assert dust.extinction(0.1, "sfd", "ps1", "r") == pytest.approx(0.2271)
-    assert dust.extinction(0.086, "true", "ps1", "r") == pytest.approx(0.2271)
+    coefficient = imaging.REGISTRY["ps1"].extinction["r"]
+    assert dust.extinction(0.1, "sfd", coefficient) == pytest.approx(0.2271)
+    assert dust.extinction(0.086, "true", coefficient) == pytest.approx(0.2271)
     with pytest.raises(ValueError, match="neither sfd nor true"):
-        dust.extinction(0.1, "planck", "ps1", "r")
+        dust.extinction(0.1, "planck", coefficient)
 
 
 def test_the_poles_and_the_plane_of_a_zea_map():
@@ -107,7 +109,7 @@ def test_dust_dims_each_band_by_its_own_coefficient():
         part = population.cell(1, population.GALAXY_TIERS[1], pixel)
         clear, dim = (population.light(1, population.GALAXY_TIERS[1], pixel, survey, mean)[1] for mean in (0.0, 0.1))
         ebv = galaxy.ebv(1, 0.1, part["ra"], part["dec"])
-        bands = dict(dust.COEFFICIENTS[survey])
+        bands = imaging.REGISTRY[survey].extinction
         good = clear > 0
-        expected = 10 ** (-0.4 * np.stack([dust.extinction(ebv, "sfd", survey, band) for band in bands], axis=1))
+        expected = 10 ** (-0.4 * np.stack([dust.extinction(ebv, "sfd", bands[band]) for band in bands], axis=1))
         assert (dim / np.where(good, clear, 1))[good] == pytest.approx(expected[good], rel=1e-4)

@@ -1,5 +1,6 @@
 """Fingerprints: what changes them and what doesn't."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from skyloom.provenance import fingerprint
+from skyloom.surveys import imaging
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = "import json; from skyloom.provenance.fingerprint import fingerprint; from skyloom.__main__ import VERBS;" \
@@ -47,3 +49,21 @@ def test_a_comment_or_docstring_changes_nothing_and_a_formula_only_its_verbs(edi
     changed = {verb for verb in before if formula[verb] != before[verb]}
     assert "measure" in changed
     assert not changed & {"query", "cut", "plan-shards", "download-cutouts", "train", "predict", "assign-splits", "pack"}
+
+
+def test_rules_name_the_modules_of_the_surveys_whose_facts_they_use():
+    """What a registry adds by name is no import: a rule whose verb asks the registry names the modules of the run's surveys."""
+    asking = set()
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for rule in re.split(r"^ *(?=rule \w+:)", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
+            verb = re.search(r"-m skyloom ([a-z-]+) ", rule)[1]
+            if "skyloom.surveys.imaging" in fingerprint.modules(verb):
+                assert re.search(r"code=[^=]*(SURVEY_MODULES|survey_modules)", rule), verb
+                asking.add(verb)
+    assert {"download-cutouts", "measure-photometry", "build-catalog"} <= asking
+
+
+def test_a_surveys_module_counts_for_its_own_stamps_alone():
+    own = {name: set(fingerprint.modules("download-cutouts", module)) for name, module in imaging.REGISTRY.modules.items()}
+    assert "skyloom.archives.hsc_das" in own["hsc"] and "skyloom.archives.hsc_das" not in own["ps1"]
+    assert "skyloom.archives.viewer" in own["galex"] & own["unwise"] and "skyloom.surveys.imaging.galex" not in own["unwise"]

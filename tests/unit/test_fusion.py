@@ -11,7 +11,8 @@ from skyloom import store
 from skyloom.__main__ import main
 from skyloom.dataset import augment, multi
 from skyloom.errors import InputError
-from skyloom.models import attribution, fusion, mantis, registry
+from skyloom.models import attribution, families, fusion, mantis
+from skyloom.models.families._mantis import Options
 from skyloom.train import loop
 
 SIZES = {"ps1": (5, 120, 0.25), "galex": (2, 32, 1.5), "unwise": (2, 32, 2.75)}
@@ -132,7 +133,8 @@ def test_a_shuffled_band_is_not_used():
     model = Small()
     sets = [loop.Arrays(lambda rows, p=p: {k: v[rows].numpy() for k, v in p.items()}, torch.zeros(len(t), 0),
                             torch.from_numpy(mantis.classes(t.numpy(), 16))) for p, t in ((image, z), (held, held_z))]
-    options = {"lr": 3e-3, "batch_size": 100, "max_epochs": 15, "patience": 20, "augment": "symmetries"}
+    options = Options(lr=3e-3, batch_size=100, max_epochs=15, patience=20, augment="symmetries", optimiser="adam",
+                      weight_decay=0.0, plateau=None, batches=None)
     loop.fit(model, mantis.loss, *sets, options, 1, torch.device("cpu"), "fp32", tell=lambda text: None)
     centres = torch.tensor(mantis.centres(16)).float()
     values = attribution.values_early(model.eval(), held, dark, torch.zeros(200, 0), lambda out: mantis.expectation(out, centres))
@@ -171,7 +173,7 @@ def test_bad_input_is_one_sentence(files, tmp_path, capsys):
 def test_classes_are_drawn_evenly_and_empty_ones_survive():
     z = torch.tensor([0] * 90 + [5] * 9 + [7] + [-1] * 20)
     data = loop.Arrays(None, torch.zeros(120, 1), z)
-    rows = loop._order(data, {"batches": 60, "batch_size": 50}, torch.Generator().manual_seed(0))
+    rows = loop._order(data, Options(batches=60, batch_size=50), torch.Generator().manual_seed(0))
     drawn = torch.bincount(z[rows], minlength=8)
     assert len(rows) == 3000 and (z[rows] >= 0).all()
     assert drawn[[0, 5, 7]].tolist() == pytest.approx([1000, 1000, 1000], rel=0.1)
@@ -201,8 +203,8 @@ def test_early_inputs_share_one_grid_and_late_ones_keep_their_own(files):
     split = multi.MultiSplit(files / "training.h5", mantis.SURVEYS)
     scaling = fusion.fit(split.ivar_sample(), "default")
     assert scaling["sigma"]["ps1"] == pytest.approx([100.0] * 5)
-    options = registry.options("mantis_late", {})
-    early, late = (split.inputs(np.arange(4), scaling, split.frames(options, kind)) for kind in (True, False))
+    options = families.options("mantis_late", {})
+    early, late = (fusion.shown(split, np.arange(4), scaling, fusion.frames(split, options, kind)) for kind in (True, False))
     assert {name: value.shape[-1] for name, value in early.items()} == dict.fromkeys(mantis.SURVEYS, 120)
     assert {name: value.shape[-1] for name, value in late.items()} == {"galex": 20, "ps1": 120, "unwise": 12}  # 30 arcsec
     assert not early["galex"][0, 0].any() and early["galex"][0, 1].any()  # not observed: zero, band by band
@@ -213,7 +215,7 @@ def test_early_inputs_share_one_grid_and_late_ones_keep_their_own(files):
 
 def test_what_each_view_crops():
     """The text's 30 arcsec of every survey, or the code's crops; sqrt(2) more where images are turned."""
-    paper, code = registry.options("mantis_late", {}), registry.options("mantis_late", {"view": "code"})
+    paper, code = families.options("mantis_late", {}), families.options("mantis_late", {"view": "code"})
     stamps = {"ps1": (170, 0.25), "galex": (32, 1.5), "unwise": (32, 2.75)}
     early = {name: fusion.frame(name, *stamp, code, True) for name, stamp in stamps.items()}
     assert early == {"ps1": (120, 0.25), "galex": (120, 33 / 120), "unwise": (120, 60.5 / 120)}

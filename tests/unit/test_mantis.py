@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.measure import ablation
-from skyloom.models import artefact, attribution, convnext, mantis, registry
+from skyloom.models import artefact, attribution, convnext, mantis, pretrained
 
 # published sizes with a classifier over 1000 classes on top (features x 1000 + 1000)
 PUBLISHED = {"tiny": 28_589_128, "small": 50_223_688, "base": 88_591_464, "large": 197_767_336}
@@ -20,7 +20,7 @@ PUBLISHED = {"tiny": 28_589_128, "small": 50_223_688, "base": 88_591_464, "large
 def test_encoders_have_the_published_sizes(size):
     with torch.device("meta"):
         encoder = convnext.ConvNeXt(size, 3)
-    assert registry.count(encoder) + encoder.features * 1000 + 1000 == PUBLISHED[size]
+    assert artefact.count(encoder) + encoder.features * 1000 + 1000 == PUBLISHED[size]
 
 
 def test_parameters_bear_the_published_names():
@@ -88,19 +88,19 @@ def test_training_starts_from_published_weights(tmp_path):
     for name, network in (("big", published), ("small", small)):
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, tmp_path / f"{name}.safetensors")
     late = mantis.MantisLate("nano", bins=8, patches={"galex": 4, "unwise": 4})
-    used = artefact.start_from(late, str(tmp_path / "big.safetensors"), str(tmp_path / "small.safetensors"))
+    used = pretrained.start_from(late, str(tmp_path / "big.safetensors"), str(tmp_path / "small.safetensors"))
     assert sorted(used) == ["big.safetensors", "small.safetensors"] and len(used["big.safetensors"]) == 64
     block = "stages.1.blocks.0.mlp.fc1.weight"
     assert torch.equal(late.encoders["ps1"].state_dict()[block], published.state_dict()[block])
     assert torch.equal(late.encoders["unwise"].state_dict()[block], small.state_dict()[block])
     assert late.encoders["galex"].stem[0].weight.shape[1] == 2
     early = mantis.MantisEarly("nano", bins=8)
-    assert artefact.start_from(early, "", "") == {}
+    assert pretrained.start_from(early, "", "") == {}
     (tmp_path / "broken.safetensors").write_bytes(b"no")
     with pytest.raises(InputError, match="broken.safetensors holds no readable weights"):
-        artefact.start_from(early, str(tmp_path / "broken.safetensors"), "")
+        pretrained.start_from(early, str(tmp_path / "broken.safetensors"), "")
     with pytest.raises(InputError, match="big.safetensors: the weights do not fit: stem.0.weight is"):
-        artefact.start_from(mantis.MantisEarly("atto", bins=8), str(tmp_path / "big.safetensors"), "")
+        pretrained.start_from(mantis.MantisEarly("atto", bins=8), str(tmp_path / "big.safetensors"), "")
 
 
 def test_bins_are_explicit():
@@ -175,7 +175,7 @@ def test_early_fusion_coalitions_mix_the_right_bands():
         values = attribution.values_early(Weighted(), {name: scale * v for name, v in ones.items()}, zeros, torch.zeros(n, 2),
                                          lambda out: mantis.expectation(out, torch.tensor([1.0, 0.0])), batch=batch)
         assert values == pytest.approx(expected, abs=1e-6)
-    assert attribution.band_names(("galex", "ps1"))[:3] == [("galex", 0), ("galex", 1), ("ps1", 0)]
+    assert attribution.band_names({"galex": ["n", "f"], "ps1": list("grizy")})[:3] == [("galex", 0), ("galex", 1), ("ps1", 0)]
 
 
 # Removal of the target

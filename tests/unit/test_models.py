@@ -1,5 +1,6 @@
 """Networks, loss, scaling, training: sizes, closed forms, resume to the bit, and that shuffled redshifts ruin it."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ import torch
 from skyloom import store
 from skyloom.__main__ import main
 from skyloom.dataset import augment, read
-from skyloom.models import galaxiesml, registry, scaling
+from skyloom.models import families, galaxiesml, scaling
+from skyloom.models.family import Training
 from skyloom.train import loop
 from skyloom.verbs.bench import synthetic
 
@@ -60,15 +62,15 @@ def test_ivar_channels_tell_depth_and_what_is_masked():
     assert out.shape == (1, 4, 8, 8) and (out[0, :2] == 0).all()
     assert out[0, 2, 0, 0] == scaling.DARK and out[0, 2, 1, 1] == pytest.approx(0, abs=1e-5)
     assert out[0, 3, 0, 0] == pytest.approx(1.25)  # ten times the weight: 1.25 mag deeper
-    assert scaling.channels({"bands": ["g", "r"], "image": fitted}) == 4
-    assert scaling.channels({"bands": ["g", "r"], "image": {**fitted, "ivar": False}}) == 2
+    assert scaling.channels(["g", "r"], fitted) == 4
+    assert scaling.channels(["g", "r"], {**fitted, "ivar": False}) == 2
     paper = scaling.image(np.full((1, 2, 8, 8), 255.0), scaling.fit_image(ivar, "paper", True), here)
     assert paper.shape == (1, 4, 8, 8) and (paper[0, :2] == 1).all()
 
 
 def test_a_weight_is_how_often_a_row_is_drawn():
     data = loop.Arrays(None, torch.zeros(1000, 1), torch.zeros(1000), weight=torch.cat([torch.zeros(500), torch.ones(500)]))
-    order = loop._order(data, {}, torch.Generator().manual_seed(0))
+    order = loop._order(data, Training(), torch.Generator().manual_seed(0))
     assert len(order) == 1000 and order.min() >= 500 and len(order.unique()) > 250
 
 
@@ -220,6 +222,18 @@ def test_images_are_read_alike_whole_or_row_by_row(tmp_path, monkeypatch):
     assert rows.pixels is None and np.array_equal(whole.images(np.array([7, 3, 7])), rows.images(np.array([7, 3, 7])))
 
 
+@pytest.mark.parametrize("verb", ["train", "predict", "tune", "attribute", "degrade", "bench", "describe_model"])
+def test_a_gpu_box_imports_the_verbs_that_it_runs(verb):
+    """What it lacks is blocked."""
+    code = ("import sys\n"
+            "for name in ('pandas', 'pyarrow', 'astropy', 'scipy', 'requests', 'stamina', 'yaml', 'matplotlib', 'sep',\n"
+            "             'jsonschema', 'snakemake', 'galsim', 'astropy_healpix', 'speclite'):\n"
+            "    sys.modules[name] = None\n"
+            f"import skyloom.verbs.{verb}\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(("model", "options"), [
     ("galaxiesml_cnn", {"max_epochs": 1, "batch_size": 32, "ivar": True}), ("tabular", {"max_epochs": 1, "width": 16}),
@@ -228,7 +242,8 @@ def test_training_runs_where_only_torch_numpy_h5py_and_safetensors_are(tmp_path,
     """The rest is blocked: a GPU box may lack it."""
     folder = dataset(tmp_path / "data", 40)
     block = ("import sys\n"
-             "for name in ('pandas', 'pyarrow', 'astropy', 'scipy', 'requests', 'stamina', 'yaml', 'matplotlib', 'sep'):\n"
+             "for name in ('pandas', 'pyarrow', 'astropy', 'scipy', 'requests', 'stamina', 'yaml', 'matplotlib', 'sep',\n"
+             "             'galsim', 'jsonschema', 'snakemake'):\n"
              "    sys.modules[name] = None\n"
              "from skyloom.__main__ import main\nsys.exit(main(sys.argv[1:]))\n")
     settings = {"run": "t", "release": "", "model": model, "seed": 1, "threads": 1, "device": "auto",
@@ -249,15 +264,15 @@ def test_precision_and_device_are_chosen_as_documented():
     cpu = torch.device("cpu")
     assert loop.choose_precision("auto", cpu) == "fp32" and loop.choose_precision("auto", torch.device("cuda")) == "bf16"
     assert loop.choose_device("cpu") == cpu
-    assert registry.options("galaxiesml_nn", {})["lr"] == 5e-4 and registry.options("galaxiesml_cnn", {})["batch_size"] == 256
+    assert families.options("galaxiesml_nn", {}).lr == 5e-4 and families.options("galaxiesml_cnn", {}).batch_size == 256
 
 
 @pytest.mark.parametrize("options", [{"schedule": "onecycle", "plateau": 1}, {"schedule": "constant", "plateau": 1}])
 def test_a_schedule_and_a_plateau_do_not_mix(options):
     """One cycle follows the epochs alone; without it the plateau does its work."""
-    given = {"lr": 0.1, "max_epochs": 10, **options}
+    given = Training(lr=0.1, max_epochs=10, **options)
     optimiser, scheduler = loop._optimiser(torch.nn.Linear(1, 1), given)
     assert isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau) == (options["schedule"] == "constant")
     arrays = loop.Arrays(None, torch.rand(8, 1), torch.rand(8))
-    given |= {"batch_size": 4, "max_epochs": 2, "augment": False}
+    given = dataclasses.replace(given, batch_size=4, max_epochs=2)
     loop.run_epochs(galaxiesml.GalaxiesMLNN(1), galaxiesml.loss, arrays, given, 1, torch.device("cpu"))

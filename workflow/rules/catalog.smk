@@ -4,17 +4,22 @@ rule build_catalog:
         data=[f"{dataset_name(s, min(SIZES))}.hdf5" for s in SPLITS],
         predictions=predictions,
         calibrated=calibrated,
-        support=[f"{RESULTS}/dataset/support.h5"] if LABELLED and not MULTI else [],
+        support=[f"{RESULTS}/dataset/support.h5"] if LABELLED else [],
         raw=expand(f"{RESULTS}/{{sample}}/raw.parquet", sample=SAMPLES),
         rejected=expand(f"{RESULTS}/{{sample}}/rejected.parquet", sample=SAMPLES),
         selected=expand(f"{RESULTS}/{{sample}}/selected.parquet", sample=SAMPLES),
         lost=f"{RESULTS}/dataset/lost.parquet",
     output:
-        parquet=f"{RESULTS}/catalog/photoz_catalog.parquet",
-        fits=f"{RESULTS}/catalog/photoz_catalog.fits",
+        catalogs=expand(
+            f"{RESULTS}/catalog/photoz_catalog.{{suffix}}", suffix=exporters.suffixes(FORMATS, "catalog")
+        ),
         ledger=report(f"{RESULTS}/ledger.csv", category="Sample"),
         lost=f"{RESULTS}/lost.parquet",
-        pz=expand(f"{RESULTS}/catalog/pz_{{model}}.hdf5", model=WITH_PZ),
+        pz=expand(
+            f"{RESULTS}/catalog/pz_{{model}}.{{suffix}}",
+            model=WITH_PZ,
+            suffix=exporters.suffixes(FORMATS, "pz"),
+        ),
     log:
         f"logs/{RUN}/build_catalog.log",
     conda:
@@ -23,15 +28,18 @@ rule build_catalog:
         mem_mb=1500,
     params:
         settings=settings("release", config_hash=science_hash(), grid=config["evaluation"]["grid"]),
-        code=fingerprint("build-catalog"),
+        code=fingerprint(
+            "build-catalog", *SURVEY_MODULES, *(exporters.REGISTRY.modules[name] for name in FORMATS)
+        ),
+        formats=FORMATS,
         service=SERVICE,
-        support=lambda wildcards, input: f"--support {input.support}" if input.support else "",
-        pz=lambda wildcards, output: os.path.dirname(output.parquet),
+        support=lambda wildcards, input: option("--support", input.support),
+        folder=f"{RESULTS}/catalog",
     shell:
         "python -m skyloom build-catalog --settings {params.settings:q} --data {input.data:q} "
         "--predictions {input.predictions:q} --calibrated {input.calibrated:q} --raw {input.raw:q} --rejected {input.rejected:q} "
-        "--selected {input.selected:q} --lost {input.lost:q} {params.support} --service {params.service} --parquet {output.parquet:q} "
-        "--fits {output.fits:q} --pz {params.pz:q} --ledger {output.ledger:q} --all-lost {output.lost:q} 2> {log}"
+        "--selected {input.selected:q} --lost {input.lost:q} {params.support:q} --service {params.service:q} "
+        "--formats {params.formats:q} --folder {params.folder:q} --ledger {output.ledger:q} --all-lost {output.lost:q} 2> {log:q}"
 
 
 rule evaluate:
@@ -70,9 +78,9 @@ rule evaluate:
             table=FINAL,
             **({"config_hash": science_hash()} if FINAL else {}),
         ),
-        final="--final docs/final_runs.csv" if FINAL else "",
+        final=option("--final", "docs/final_runs.csv" if FINAL else ""),
         code=fingerprint("evaluate"),
         folder=lambda wildcards, output: os.path.dirname(output.metrics),
     shell:
         "python -m skyloom evaluate --settings {params.settings:q} --catalog {input.catalog:q} --data {input.data:q} "
-        "--predictions {input.predictions:q} {input.peers:q} --calibrated {input.calibrated:q} {params.final} --folder {params.folder:q} 2> {log}"
+        "--predictions {input.predictions:q} {input.peers:q} --calibrated {input.calibrated:q} {params.final:q} --folder {params.folder:q} 2> {log:q}"

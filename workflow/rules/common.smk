@@ -2,21 +2,31 @@
 
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 ROOT = Path(workflow.basedir)
-sys.path.insert(0, str(ROOT / "src"))
+SOURCE = str(ROOT / "src")
+# Beside a checkout's Snakefile lies its package; jobs in an environment of --sdm conda, in a container or on a node find it
+# by PYTHONPATH. Where the package was installed from a wheel there is none to add.
+if os.path.isdir(f"{SOURCE}/skyloom"):
+    sys.path.insert(0, SOURCE)
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if SOURCE not in others and os.pathsep not in SOURCE:
+        os.environ["PYTHONPATH"] = os.pathsep.join([SOURCE, *filter(None, others)])
+
 from skyloom import config as skyloom_config
-from skyloom import acquisition, trainings
+from skyloom import acquisition, textfiles, trainings
+from skyloom.archives.paths import split_path
 from skyloom.provenance.canonical import canonical, digest
 from skyloom.errors import InputError
+from skyloom.models import families
 from skyloom.provenance.fingerprint import fingerprint
+from skyloom.release import exporters
 from skyloom.sample.plan import read_plan, shipped
-from skyloom.surveys import spectro
+from skyloom.surveys import imaging, spectro
 
 # A recipe given with --configfile is a whole configuration; config.yaml is the one used without.
 if not workflow.configfiles:
@@ -43,24 +53,38 @@ SPLITS = (["training", "validation", "testing"] if LABELLED else []) + (
 IMAGES = config["archive"] != "local" or bool(config["local"]["images"])
 # The imaging surveys of the run; GalaxiesML's is the case of one.
 SURVEYS = ["local"] if config["archive"] == "local" else config["stamps"]["surveys"]
-MULTI = SURVEYS not in (["local"], ["hsc"])
 SERVICE = SURVEYS[0]
+# A group of stamps a survey in dataset/multi_{split}.hdf5; else GalaxiesML's layout, with morphology.
+MULTI = acquisition.several(config)
+# Modules whose facts the jobs use by name.
+SURVEY_MODULES = [] if config["archive"] == "local" else [imaging.REGISTRY.modules[name] for name in SURVEYS]
+# Services that hand out stamps, in this run. A service that the profile gives no slots works on as many shards as it says.
+SERVICES = (
+    [] if config["archive"] == "local" else sorted({imaging.REGISTRY[name].service.name for name in SURVEYS})
+)
+for service in SERVICES:
+    if f"{service}_slots" not in workflow.global_resources:
+        workflow.register_resource(f"{service}_slots", acquisition.known_services()[service].slots)
 COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"
 MODELS = sorted(config["models"])
-FUSIONS = [model for model in MODELS if trainings.is_fusion(model)]
-WITH_PZ = [model for model in MODELS if trainings.has_pz(model, config["models"][model])]
-MODEL_SURVEYS = {model: trainings.surveys_of(model, config["models"][model]) for model in FUSIONS}
 SWEEP = trainings.sweep(config["models"], config["sweep"])
+FAMILIES = {model: families.of(model) for model in {**config["models"], **SWEEP}}
+OPTIONS = {model: FAMILIES[model].options(given) for model, given in {**config["models"], **SWEEP}.items()}
+FUSIONS = [model for model in MODELS if FAMILIES[model].reads == "surveys"]
+WITH_PZ = [model for model in MODELS if FAMILIES[model].gives_pz(OPTIONS[model])]
+MODEL_SURVEYS = {model: list(FAMILIES[model].surveys(OPTIONS[model])) for model in FUSIONS}
 SEEDS = config["train"]["seeds"]
 # The name of the evaluation table where it is one that is set aside for the end.
-FINAL = os.path.basename(config["local"]["tables"].get("evaluation", "").split(":")[0])
+FINAL = os.path.basename(split_path(config["local"]["tables"].get("evaluation", ""))[0])
 FINAL = FINAL if FINAL in config["evaluation"]["final_files"] else ""
 PEERS = [*config["peers"]["models"], *sorted(config["peers"]["tables"])] if LABELLED else []
+FORMATS = exporters.chosen(config["release"]["formats"])
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
 
 # Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.
 os.environ.update(
     SKYLOOM_SERVICES=json.dumps(acquisition.services(config)),
+    PYTHONUTF8="1",  # a job reads and writes UTF-8 whatever the locale
     SKYLOOM_JOBS_LOCK=os.path.abspath(f"{RESULTS}/.jobs.lock"),
 )
 
@@ -68,11 +92,17 @@ PLAN = Path(f"{RESULTS}/shards/plan.tsv")
 SHIPPED = shipped(RUN, config["query"]["region"])
 PLANNED = PLAN if PLAN.exists() else SHIPPED
 if PLANNED:
-    SHARDS = read_plan(PLANNED.read_text())
+    SHARDS = read_plan(textfiles.read(PLANNED))
 elif config["archive"] == "local":
     SHARDS = [f"h{config['local']['n_shards']}_{k}" for k in range(config["local"]["n_shards"])]
 else:
     SHARDS = None
+
+
+def option(flag, value):
+    """The words of an optional argument, none without a value; every shell command quotes them with `:q`."""
+    values = [value] if isinstance(value, (str, Path)) else list(value)
+    return [flag, *map(str, values)] if any(values) else []
 
 
 def shards(wildcards=None):
@@ -109,13 +139,17 @@ def morphology_files(wildcards=None):
 
 
 def count_bands():
-    """Bands of the stamps: five of HSC, or those that the manifest of local images names."""
-    if config["archive"] != "local" or not config["local"]["images"]:
-        return 5
-    import csv
+    """Bands of the stamps: the survey's, or those that the manifest of local images names."""
+    if config["archive"] != "local":
+        return len(imaging.REGISTRY[SERVICE].bands)
+    if not config["local"]["images"]:
+        return 0
+    from skyloom.archives import manifest
 
-    with open(config["local"]["images"]) as handle:
-        return len({row.get("band") for row in csv.DictReader(handle, skipinitialspace=True)})
+    try:
+        return len(manifest.named_bands(config["local"]["images"]))
+    except InputError as error:
+        raise WorkflowError(f"skyloom: {error}")
 
 
 NBANDS = count_bands()
@@ -148,11 +182,7 @@ def attribution_figure():
 
 def fusion_tables():
     """What a multi-survey run tells about its networks besides their metrics."""
-    hiding = [
-        model
-        for model in FUSIONS
-        if config["models"][model].get("survey_dropout") and len(MODEL_SURVEYS[model]) > 1
-    ]
+    hiding = [model for model in FUSIONS if OPTIONS[model].survey_dropout and len(MODEL_SURVEYS[model]) > 1]
     out = expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/degradation.csv", model=hiding, seed=SEEDS)
     out += [f"{RESULTS}/evaluation/attribution.csv"] if config["attribution"]["models"] else []
     return out + ([f"{RESULTS}/evaluation/sweep.csv"] if SWEEP else [])

@@ -2,7 +2,8 @@ rule download_cutouts:
     """The stamps of one shard; raw replies stay in cache/, which Snakemake neither declares nor deletes."""
     input:
         members=f"{RESULTS}/shards/{{shard}}.parquet",
-        manifest=[config["local"]["images"]] if SERVICE == "local" and IMAGES else [],
+        manifest=[config["local"]["images"]] if config["archive"] == "local" and IMAGES else [],
+        images=image_files,
     output:
         cutouts=f"{RESULTS}/cutouts/{{survey}}/{{shard}}.h5",
     log:
@@ -13,19 +14,17 @@ rule download_cutouts:
     conda:
         "../../envs/core.yaml"
     resources:
+        **{f"{service}_slots": slots(service) for service in SERVICES},
         mem_mb=700,
-        hsc_slots=slots("hsc"),
-        ps1_slots=slots("ps1"),
-        viewer_slots=slots("viewer"),
         rpm=survey_rpm,
     params:
         settings=stamp_settings,
-        code=fingerprint("download-cutouts"),
+        code=lambda wildcards: fingerprint("download-cutouts", *survey_modules(wildcards)),
+        images=image_content,
         source=lambda wildcards, input: (
-            f"--manifest {input.manifest}"
-            if input.manifest
-            else f"--cache {CACHE}/{wildcards.survey}/{wildcards.shard}.sqlite"
+            option("--manifest", input.manifest)
+            or option("--cache", f"{CACHE}/{wildcards.survey}/{wildcards.shard}.sqlite")
         ),
     shell:
         "python -m skyloom download-cutouts {input.members:q} --settings {params.settings:q} "
-        "--survey {wildcards.survey} {params.source} --rpm {resources.rpm} --out {output.cutouts:q} 2> {log}"
+        "--survey {wildcards.survey:q} {params.source:q} --rpm {resources.rpm:q} --out {output.cutouts:q} 2> {log:q}"

@@ -18,7 +18,7 @@ rule assign_splits:
         code=fingerprint("assign-splits"),
     shell:
         "python -m skyloom assign-splits --settings {params.settings:q} --members {input.members:q} "
-        "--cutouts {input.cutouts:q} --splits {output.splits:q} --lost {output.lost:q} --leaks {output.leaks:q} 2> {log}"
+        "--cutouts {input.cutouts:q} --splits {output.splits:q} --lost {output.lost:q} --leaks {output.leaks:q} 2> {log:q}"
 
 
 if MULTI:
@@ -46,8 +46,8 @@ if MULTI:
             surveys=SURVEYS,
         shell:
             "python -m skyloom pack-multi --settings {params.settings:q} --splits {input.splits:q} "
-            "--members {input.members:q} --surveys {params.surveys} --cutouts {input.cutouts:q} --dust {input.dust:q} "
-            "--photometry {input.photometry:q} --split {wildcards.split} --hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log}"
+            "--members {input.members:q} --surveys {params.surveys:q} --cutouts {input.cutouts:q} --dust {input.dust:q} "
+            "--photometry {input.photometry:q} --split {wildcards.split:q} --hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log:q}"
 
 else:
 
@@ -73,5 +73,5 @@ else:
             size=lambda wildcards: wildcards.get("size", 0),
         shell:
             "python -m skyloom pack --settings {params.settings:q} --splits {input.splits:q} --members {input.members:q} "
-            "--cutouts {input.cutouts:q} --morphology {input.morphology:q} --split {wildcards.split} --size {params.size} "
-            "--hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log}"
+            "--cutouts {input.cutouts:q} --morphology {input.morphology:q} --split {wildcards.split:q} --size {params.size:q} "
+            "--hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log:q}"

@@ -10,17 +10,13 @@ rule download_map:
     resources:
         mem_mb=4000,
     params:
-        settings=canonical({"run": RUN, "archive": config["archive"], "identity": archive_identity()}),
+        settings=canonical({"run": RUN, "archive": config["archive"], "identity": archive_identity("dust")}),
         code=fingerprint("download-map"),
-        own=lambda wildcards: (
-            f"--own {config['dust']['files'][wildcards.map]}"
-            if config["dust"]["files"][wildcards.map]
-            else ""
-        ),
+        own=lambda wildcards: option("--own", config["dust"]["files"][wildcards.map]),
         folder=f"{CACHE}/dust",
     shell:
-        "python -m skyloom download-map --map {wildcards.map} --settings {params.settings:q} {params.own} "
-        "--folder {params.folder:q} --out {output.facts:q} 2> {log}"
+        "python -m skyloom download-map --map {wildcards.map:q} --settings {params.settings:q} {params.own:q} "
+        "--folder {params.folder:q} --out {output.facts:q} 2> {log:q}"
 
 
 rule measure_dust:
@@ -41,4 +37,4 @@ rule measure_dust:
         code=fingerprint("measure-dust"),
     shell:
         "python -m skyloom measure-dust {input.members:q} --maps {input.maps:q} --settings {params.settings:q} "
-        "--out {output.dust:q} 2> {log}"
+        "--out {output.dust:q} 2> {log:q}"

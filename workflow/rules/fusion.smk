@@ -14,18 +14,19 @@ if FUSIONS:
         benchmark:
             f"logs/{RUN}/attribute/{{model}}.benchmark.tsv"
         conda:
-            "../../envs/train.yaml"
+            "../../envs/core.yaml"
         threads: config["train"]["threads"]
         resources:
             mem_mb=4000,
-            gpu=1,
+            training_slots=1,
+            gpu=GPU,
         params:
             settings=settings(objects=config["attribution"]["objects"], device=config["train"]["device"]),
-            code=fingerprint("attribute"),
+            code=model_code("attribute", *SURVEY_MODULES),
             folder=lambda wildcards, input: os.path.dirname(input.card),
         shell:
             "python -m skyloom attribute --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
-            "--out {output.table:q} 2> {log}"
+            "--out {output.table:q} 2> {log:q}"
 
     rule summarize_attribution:
         """Mean Shapley values and MM-SHAP in bins of redshift, with their figure."""
@@ -47,7 +48,7 @@ if FUSIONS:
             code=fingerprint("summarize-attribution"),
         shell:
             "python -m skyloom summarize-attribution {input.tables:q} --settings {params.settings:q} "
-            "--out {output.table:q} --figure {output.figure:q} 2> {log}"
+            "--out {output.table:q} --figure {output.figure:q} 2> {log:q}"
 
     rule degrade:
         """Metrics of a model trained with `survey_dropout` when surveys are hidden from it."""
@@ -60,22 +61,24 @@ if FUSIONS:
         log:
             f"logs/{RUN}/degrade/{{model}}_seed{{seed}}.log",
         conda:
-            "../../envs/train.yaml"
+            "../../envs/core.yaml"
         threads: config["train"]["threads"]
         resources:
             mem_mb=3000,
-            gpu=1,
+            training_slots=1,
+            gpu=GPU,
         params:
             settings=settings(
                 bootstrap=config["evaluation"]["bootstrap"],
                 seed=config["seed"],
+                grid=config["evaluation"]["grid"],
                 device=config["train"]["device"],
             ),
-            code=fingerprint("degrade"),
+            code=model_code("degrade"),
             folder=lambda wildcards, input: os.path.dirname(input.card),
         shell:
             "python -m skyloom degrade --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
-            "--out {output.table:q} 2> {log}"
+            "--out {output.table:q} 2> {log:q}"
 
     rule rank_sweep:
         """The points of the grids of options, best first on validation."""
@@ -97,4 +100,4 @@ if FUSIONS:
             code=fingerprint("rank-sweep"),
         shell:
             "python -m skyloom rank-sweep --settings {params.settings:q} --predictions {input.predictions:q} "
-            "--data {input.data:q} --out {output.table:q} 2> {log}"
+            "--data {input.data:q} --out {output.table:q} 2> {log:q}"

@@ -18,7 +18,7 @@ rule measure:
         code=fingerprint("measure"),
     shell:
         "python -m skyloom measure {input.cutouts:q} --settings {params.settings:q} --kernel {input.kernel:q} "
-        "--out {output.morphology:q} 2> {log}"
+        "--out {output.morphology:q} 2> {log:q}"
 
 
 rule measure_photometry:
@@ -35,7 +35,7 @@ rule measure_photometry:
         mem_mb=700,
     params:
         settings=settings(),
-        code=fingerprint("measure-photometry"),
+        code=fingerprint("measure-photometry", *SURVEY_MODULES),
     shell:
         "python -m skyloom measure-photometry {input.cutouts:q} --settings {params.settings:q} "
-        "--out {output.photometry:q} 2> {log}"
+        "--out {output.photometry:q} 2> {log:q}"

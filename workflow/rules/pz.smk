@@ -16,7 +16,7 @@ rule weigh:
         code=fingerprint("weigh"),
     shell:
         "python -m skyloom weigh --settings {params.settings:q} --training {input.training:q} --like {input.like:q} "
-        "--out {output.weights:q} 2> {log}"
+        "--out {output.weights:q} 2> {log:q}"
 
 
 rule support:
@@ -35,7 +35,7 @@ rule support:
         settings=settings(),
         code=fingerprint("support"),
     shell:
-        "python -m skyloom support --settings {params.settings:q} --data {input.data:q} --out {output.support:q} 2> {log}"
+        "python -m skyloom support --settings {params.settings:q} --data {input.data:q} --out {output.support:q} 2> {log:q}"
 
 
 rule calibrate:
@@ -61,7 +61,7 @@ rule calibrate:
         code=fingerprint("calibrate"),
     shell:
         "python -m skyloom calibrate --settings {params.settings:q} --predictions {input.predictions:q} "
-        "--data {input.data:q} --out {output.calibrated:q} --verdicts {output.verdicts:q} 2> {log}"
+        "--data {input.data:q} --out {output.calibrated:q} --verdicts {output.verdicts:q} 2> {log:q}"
 
 
 rule peer:
@@ -88,4 +88,4 @@ rule peer:
         table=peer_table_argument,
     shell:
         "python -m skyloom peer --settings {params.settings:q} --python {params.python:q} --training {input.training:q} "
-        "--testing {input.testing:q} {params.table} --out {output.predictions:q} --timing {params.timing:q} 2> {log}"
+        "--testing {input.testing:q} {params.table:q} --out {output.predictions:q} --timing {params.timing:q} 2> {log:q}"

@@ -17,13 +17,13 @@ if COMPILED:
             mem_mb=2500,
             rpm=lambda wildcards: config["services"][spectro.REGISTRY[wildcards.survey].service.name]["rpm"],
         params:
-            settings=survey_settings(),
+            settings=survey_settings,
             code=lambda wildcards: fingerprint("query-survey", spectro.REGISTRY.modules[wildcards.survey]),
             folder=f"{CACHE}/specz",
         shell:
-            "python -m skyloom query-survey --survey {wildcards.survey} "
-            "--settings {params.settings:q} --folder {params.folder:q}/{wildcards.survey} --rpm {resources.rpm} "
-            "--out {output.rows:q} > {log} 2>&1"
+            "python -m skyloom query-survey --survey {wildcards.survey:q} "
+            "--settings {params.settings:q} --folder {params.folder:q}/{wildcards.survey:q} --rpm {resources.rpm:q} "
+            "--out {output.rows:q} > {log:q} 2>&1"
 
     rule compile_redshifts:
         """All surveys in common columns: quality cuts, overrides, one redshift an object, conflicts recorded."""
@@ -47,8 +47,8 @@ if COMPILED:
             code=fingerprint(
                 "compile-redshifts", *(spectro.REGISTRY.modules[name] for name in config["query"]["surveys"])
             ),
-            overrides=lambda wildcards, input: f"--overrides {input.overrides}" if input.overrides else "",
+            overrides=lambda wildcards, input: option("--overrides", input.overrides),
         shell:
-            "python -m skyloom compile-redshifts {input.tables:q} --settings {params.settings:q} {params.overrides} "
+            "python -m skyloom compile-redshifts {input.tables:q} --settings {params.settings:q} {params.overrides:q} "
             "--raw {output.raw:q} --selected {output.selected:q} --rejected {output.rejected:q} "
-            "--counts {output.counts:q} --conflicts {output.conflicts:q} 2> {log}"
+            "--counts {output.counts:q} --conflicts {output.conflicts:q} 2> {log:q}"

@@ -22,8 +22,8 @@ rule report:
     params:
         settings=settings(archive=config["archive"]),
         code=fingerprint("report"),
-        stamps=lambda wildcards, input: f"--stamps {input.stamps}" if input.stamps else "",
+        stamps=lambda wildcards, input: option("--stamps", input.stamps),
     shell:
         "python -m skyloom report --settings {params.settings:q} --catalog {input.catalog:q} --cuts {input.cuts:q} "
         "--ledger {input.ledger:q} --lost {input.lost:q} --metrics {input.metrics:q} --leaks {input.leaks:q} "
-        "--tables {input.tables:q} --figures {input.figures:q} {params.stamps} --histories {input.histories:q} --out {output.html:q} 2> {log}"
+        "--tables {input.tables:q} --figures {input.figures:q} {params.stamps:q} --histories {input.histories:q} --out {output.html:q} 2> {log:q}"

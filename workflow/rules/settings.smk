@@ -1,5 +1,9 @@
 """What each rule's numbers depend on: the functions behind `params` and some inputs."""
 
+# Asked of a scheduler only where the config says that there are GPUs; a cluster without any refuses a job that asks.
+# A profile may say so for a run that leaves `train.device` at auto.
+GPU = int(config["train"]["device"] == "cuda")
+
 
 def settings(*blocks, **more):
     """The canonical JSON of the config blocks that a rule's numbers depend on."""
@@ -14,34 +18,55 @@ def science_hash():
     science = {
         key: value for key, value in config.items() if key not in ("services", "run_wait_s", "embedded")
     }
-    return digest(science | {"embedded": EMBEDDED})
+    usual = acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
+    found = {name: archive_identity(name) for name, block in config["services"].items()}
+    rehearsed = {name: origin for name, origin in found.items() if origin != usual}
+    return digest(science | {"embedded": EMBEDDED} | ({"answered_by": rehearsed} if rehearsed else {}))
 
 
-def archive_identity():
-    """What the raw replies depend on besides the request."""
-    return acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
+def archive_identity(service):
+    """What the raw replies of a service depend on besides the request: the archive, and hosts that are not its own."""
+    return acquisition.identity(
+        config["archive"], config["query"]["release"], EMBEDDED, service, config["services"].get(service)
+    )
 
 
-def hsc_rpm(wildcards):
-    """One job's share of the requests a minute: each of the `streams` jobs at a time takes one stream."""
-    return max(1, config["services"]["hsc"]["rpm"] // config["services"]["hsc"]["streams"])
+def job_slots(service):
+    """What one job takes of a service's slots, never more than a command line or profile gives: Snakemake refuses that."""
+    caps, name = workflow.global_resources, f"{service}_slots"
+    taken = acquisition.share(config, service)[0]
+    return min(taken, max(1, int(getattr(caps[name], "value", caps[name])))) if name in caps else taken
+
+
+def survey_service(wildcards):
+    """The service that hands out a survey's stamps; none for images of the user's own."""
+    return "" if config["archive"] == "local" else imaging.REGISTRY[wildcards.survey].service.name
 
 
 def survey_rpm(wildcards):
-    """Requests a minute of a download job: HSC's jobs share them, every other service works on one shard at a time."""
-    if wildcards.survey in ("hsc", "local"):
-        return hsc_rpm(wildcards)
-    return config["services"][acquisition.HOST.get(wildcards.survey, wildcards.survey)]["rpm"]
+    """A download job's share of its service's requests a minute; 60 for images of the user's own, which asks nobody."""
+    service = survey_service(wildcards)
+    return acquisition.share(config, service)[1] if service else 60
 
 
 def slots(service):
-    """1 for the jobs of a service, 0 for others: the profile caps the sum."""
-    return lambda wildcards: int(acquisition.HOST.get(wildcards.survey, wildcards.survey) == service)
+    """What a download job takes of a service's slots, 0 where it asks another: a cap holds the sum."""
+    return lambda wildcards: (job_slots(service) if survey_service(wildcards) == service else 0)
+
+
+def survey_modules(wildcards):
+    """The module that decides a survey's stamps; none for images of the user's own."""
+    return [] if config["archive"] == "local" else [imaging.REGISTRY.modules[wildcards.survey]]
 
 
 def model_size(model):
     """Stamp size whose files a model reads; a network without images reads the smallest."""
-    return config["models"][model].get("size", 64) if model.startswith("galaxiesml_cnn") else min(SIZES)
+    return FAMILIES[model].size(OPTIONS[model]) or min(SIZES)
+
+
+def model_code(verb, *more):
+    """Fingerprint of a verb at work on a model: of its family alone, not of the others, and of the modules `more`."""
+    return lambda wildcards: fingerprint(verb, families.module(wildcards.model), *more)
 
 
 def model_data(splits):
@@ -52,19 +77,19 @@ def model_data(splits):
 def model_settings(wildcards):
     """The model's block with the training settings."""
     options = {**config["models"], **SWEEP}[wildcards.model]
-    own = {"acquisition": acquired()} if wildcards.model in FUSIONS else {}
+    own = {"acquisition": acquired()} if FAMILIES[wildcards.model].reads == "surveys" else {}
     return settings("train", model=wildcards.model, seed=int(wildcards.seed), options=options, **own)
 
 
 def tuned(wildcards):
     """The settings chosen for a model with `tune`."""
-    wanted = config["models"].get(wildcards.model, {}).get("tune")
+    wanted = wildcards.model in config["models"] and OPTIONS[wildcards.model].tune
     return [f"{RESULTS}/models/{wildcards.model}/tuned.json"] if wanted else []
 
 
 def reweighted(wildcards):
     """The weights of a model's training objects."""
-    like = {**config["models"], **SWEEP}[wildcards.model].get("reweight")
+    like = OPTIONS[wildcards.model].reweight
     return [f"{RESULTS}/dataset/weights_{like}.h5"] if like else []
 
 
@@ -87,19 +112,13 @@ def acquired():
 
 
 def training_memory(wildcards):
-    """MB of a training: weights, gradients, the optimiser's state and the best weights of the large encoders."""
-    options = {**config["models"], **SWEEP}[wildcards.model]
-    large = wildcards.model in {**dict.fromkeys(FUSIONS), **SWEEP} and options.get("encoder", "large") in (
-        "base",
-        "large",
-    )
-    return 20000 if large else 4000
+    """MB of a training."""
+    return FAMILIES[wildcards.model].memory_mb(OPTIONS[wildcards.model])
 
 
 def pretrained(wildcards):
-    """Files of published weights that a model starts from."""
-    options = {**config["models"], **SWEEP}[wildcards.model]
-    return [options[key] for key in ("pretrained", "pretrained_small") if options.get(key)]
+    """Files that a model starts from."""
+    return list(FAMILIES[wildcards.model].files(OPTIONS[wildcards.model]).values())
 
 
 def sweep_points():
@@ -124,13 +143,13 @@ def peer_predictions(wildcards=None):
 def peer_table(wildcards):
     """The table of a peer that somebody else ran."""
     found = config["peers"]["tables"].get(wildcards.peer)
-    return found["path"].split(":")[0] if found else []
+    return split_path(found["path"])[0] if found else []
 
 
 def peer_table_argument(wildcards):
     """The same for the command line, with the group of an HDF5 file."""
     found = config["peers"]["tables"].get(wildcards.peer)
-    return f"--table {shlex.quote(found['path'])}" if found else ""
+    return option("--table", found["path"] if found else "")
 
 
 def peer_settings(wildcards):
@@ -149,10 +168,15 @@ def peer_settings(wildcards):
     )
 
 
-def survey_settings():
+def survey_settings(wildcards):
     """What a spectroscopic survey's rows depend on."""
     return canonical(
-        {"run": RUN, "release": "", "region": config["query"]["region"], "identity": archive_identity()}
+        {
+            "run": RUN,
+            "release": "",
+            "region": config["query"]["region"],
+            "identity": archive_identity(wildcards.survey),
+        }
     )
 
 
@@ -172,10 +196,18 @@ def query_settings(wildcards):
             parts = list(local["tables"])
         else:
             parts = ["target"] if config["targets"]["table"] else ["manifest"]
-        return canonical(
-            {"archive": "local", "run": RUN, "release": "local", "parts": parts, "columns": local["columns"]}
-        )
-    return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity()})
+        own = {"parts": parts, "beside_redshifts": LABELLED and wildcards.sample != "specz"}
+        own |= {key: local[key] for key in ("columns", "missing", "max_undeclared")}
+        return canonical({**own, "archive": "local", "run": RUN, "release": "local"})
+    return canonical({**own, "run": RUN, "archive": config["archive"], "identity": archive_identity("hsc")})
+
+
+def query_reports():
+    """What local tables hold in place of values, beside the rows."""
+    if config["archive"] != "local":
+        return {}
+    found = f"{RESULTS}/{{sample}}/values.csv"
+    return {"values": report(found, category="Sample", labels={"sample": "{sample}"})}
 
 
 def query_template(wildcards):
@@ -190,8 +222,8 @@ def query_tables(wildcards):
     if config["archive"] != "local":
         return []
     if wildcards.sample == "targets":
-        return config["targets"]["table"] or config["local"]["images"]
-    return [str(path).split(":")[0] for path in config["local"]["tables"].values()]
+        return split_path(config["targets"]["table"])[0] or config["local"]["images"]
+    return [split_path(path)[0] for path in config["local"]["tables"].values()]
 
 
 def query_arguments(wildcards):
@@ -222,27 +254,43 @@ def stamp_settings(wildcards):
     """What the stamps of a survey depend on besides their members."""
     own = {"pixel_scale": config["local"]["pixel_scale"]} if config["archive"] == "local" else {}
     rerun = config["query"]["rerun"]
-    return settings(
-        **acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, archive_identity()), **own
-    )
+    origin = archive_identity(survey_service(wildcards))
+    return settings(**acquisition.stamp_settings(config["stamps"], wildcards.survey, rerun, origin), **own)
+
+
+IMAGE_FILES = {}
+
+
+def image_files(wildcards):
+    """Every file of the user's own that a shard's stamps are made of: images, planes of noise, masks, kernels."""
+    if config["archive"] != "local" or not IMAGES:
+        return []
+    from skyloom.archives import manifest
+
+    if not IMAGE_FILES:
+        IMAGE_FILES.update(manifest.files(manifest.entries(config["local"]["images"]), shards()))
+    return [path for path in IMAGE_FILES[wildcards.shard] if os.path.exists(path)]
+
+
+def image_content(wildcards):
+    """What these files hold: an image that gets its old time back after an edit reruns its stamps, too."""
+    found = image_files(wildcards)
+    if not found:
+        return ""
+    from skyloom.archives import manifest
+
+    return manifest.content(found)
 
 
 def overlap_arcsec():
-    """Side of the square in which stamps of different splits must not overlap."""
+    """Side of the square in which stamps of different splits must not overlap: the largest stamp of all surveys."""
     if config["split"]["overlap_arcsec"] is not None:
         return config["split"]["overlap_arcsec"]
-    scales = {
-        "ps1": 0.25,
-        "galex": 1.5,
-        "unwise": 2.75,
-        "hsc": 0.168,
-        "local": config["local"]["pixel_scale"],
-    }
-    size = config["stamps"]["sizes"].get(SERVICE, config["stamps"]["size"]) if IMAGES else 0
-    return round(size * scales[SERVICE], 6)
+    return acquisition.largest_stamp(config)
 
 
 def split_settings():
     """The split and what packing adds: seed, the stamp whose overlaps count, the zero point of the counts."""
     zero_point = 31.4 if config["archive"] == "local" else 27.0
-    return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point)
+    own = {"evaluation": True} if "evaluation" in config["local"]["tables"] else {}
+    return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point, **own)

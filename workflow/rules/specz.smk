@@ -4,6 +4,7 @@ rule query:
         template=query_template,
         tables=query_tables,
     output:
+        **query_reports(),
         raw=f"{RESULTS}/{{sample}}/raw.parquet",
     log:
         f"logs/{RUN}/query/{{sample}}.log",
@@ -12,16 +13,19 @@ rule query:
         "../../envs/core.yaml"
     resources:
         mem_mb=2500,
-        hsc_slots=1,
-        rpm=hsc_rpm,
+        hsc_slots=job_slots("hsc"),
+        rpm=acquisition.share(config, "hsc")[1],
     params:
         settings=query_settings,
         code=fingerprint("query"),
-        template=lambda wildcards, input: f"--template {input.template}" if input.template else "",
+        template=lambda wildcards, input: option("--template", input.template),
         tables=query_arguments,
+        values=lambda wildcards, output: option(
+            "--values", output.values if config["archive"] == "local" else ""
+        ),
     shell:
-        "python -m skyloom query --settings {params.settings:q} {params.template} --tables {params.tables:q} "
-        "--rpm {resources.rpm} --out {output.raw:q} 2> {log}"
+        "python -m skyloom query --settings {params.settings:q} {params.template:q} --tables {params.tables:q} "
+        "{params.values:q} --rpm {resources.rpm:q} --out {output.raw:q} 2> {log:q}"
 
 
 rule cut:
@@ -42,10 +46,10 @@ rule cut:
     params:
         settings=cut_settings,
         code=fingerprint("cut"),
-        known=lambda wildcards, input: f"--known {input.known}" if input.known else "",
+        known=lambda wildcards, input: option("--known", input.known),
     shell:
-        "python -m skyloom cut {input.raw:q} --settings {params.settings:q} {params.known} "
-        "--selected {output.selected:q} --rejected {output.rejected:q} --counts {output.counts:q} 2> {log}"
+        "python -m skyloom cut {input.raw:q} --settings {params.settings:q} {params.known:q} "
+        "--selected {output.selected:q} --rejected {output.rejected:q} --counts {output.counts:q} 2> {log:q}"
 
 
 if not PLAN.exists():
@@ -64,10 +68,10 @@ if not PLAN.exists():
             "../../envs/core.yaml"
         params:
             settings=canonical({**config["shards"], "n_shards": config["local"]["n_shards"]}),
-            by_hash="--by-hash" if config["archive"] == "local" else "",
+            by_hash=["--by-hash"] if config["archive"] == "local" else [],
         shell:
-            "python -m skyloom plan --settings {params.settings:q} --shipped {input.shipped:q} {params.by_hash} "
-            "--selected {input.selected:q} --out {output.plan:q} 2> {log}"
+            "python -m skyloom plan --settings {params.settings:q} --shipped {input.shipped:q} {params.by_hash:q} "
+            "--selected {input.selected:q} --out {output.plan:q} 2> {log:q}"
 
 
 rule plan_shards:
@@ -89,5 +93,5 @@ rule plan_shards:
         samples=SAMPLES,
         folder=lambda wildcards, output: os.path.dirname(output.members[0]),
     shell:
-        "python -m skyloom plan-shards {input.selected:q} --samples {params.samples} --plan {input.plan:q} "
-        "--settings {params.settings:q} --folder {params.folder:q} 2> {log}"
+        "python -m skyloom plan-shards {input.selected:q} --samples {params.samples:q} --plan {input.plan:q} "
+        "--settings {params.settings:q} --folder {params.folder:q} 2> {log:q}"

@@ -1,5 +1,5 @@
 rule tune:
-    """A tabular estimator's settings by cross-validation on the training split."""
+    """A model's settings by cross-validation on the training split."""
     input:
         training=model_data(["training"]),
     output:
@@ -11,12 +11,13 @@ rule tune:
     threads: config["train"]["threads"]
     resources:
         mem_mb=3000,
-        gpu=1,
+        training_slots=1,
+        gpu=GPU,
     params:
         settings=tune_settings,
-        code=fingerprint("tune"),
+        code=model_code("tune"),
     shell:
-        "python -m skyloom tune --settings {params.settings:q} --training {input.training:q} --out {output.tuned:q} 2> {log}"
+        "python -m skyloom tune --settings {params.settings:q} --training {input.training:q} --out {output.tuned:q} 2> {log:q}"
 
 
 rule train:
@@ -40,17 +41,18 @@ rule train:
     threads: config["train"]["threads"]
     resources:
         mem_mb=training_memory,
-        gpu=1,
+        training_slots=1,
+        gpu=GPU,
     params:
         settings=model_settings,
-        code=fingerprint("train"),
+        code=model_code("train"),
         state=f"{CACHE}/train",
-        tuned=lambda wildcards, input: f"--tuned {input.tuned}" if input.tuned else "",
-        weights_of=lambda wildcards, input: f"--weights-of {input.weights_of}" if input.weights_of else "",
+        tuned=lambda wildcards, input: option("--tuned", input.tuned),
+        weights_of=lambda wildcards, input: option("--weights-of", input.weights_of),
     shell:
         "python -m skyloom train --settings {params.settings:q} --training {input.training:q} "
-        "--validation {input.validation:q} {params.tuned} {params.weights_of} --state {params.state:q} --code {params.code} "
-        "--weights {output.weights:q} --card {output.card:q} --history {output.history:q} 2> {log}"
+        "--validation {input.validation:q} {params.tuned:q} {params.weights_of:q} --state {params.state:q} --code {params.code:q} "
+        "--weights {output.weights:q} --card {output.card:q} --history {output.history:q} 2> {log:q}"
 
 
 rule predict:
@@ -68,11 +70,12 @@ rule predict:
     threads: config["train"]["threads"]
     resources:
         mem_mb=3000,
-        gpu=1,
+        training_slots=1,
+        gpu=GPU,
     params:
         settings=canonical({"run": RUN, "device": config["train"]["device"]}),
-        code=fingerprint("predict"),
+        code=model_code("predict"),
         folder=lambda wildcards, input: os.path.dirname(input.card),
     shell:
         "python -m skyloom predict --settings {params.settings:q} --model {params.folder:q} --data {input.data:q} "
-        "--out {output.predictions:q} 2> {log}"
+        "--out {output.predictions:q} 2> {log:q}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skyloom.archives import flatfiles
+from skyloom.archives import wholefile
 from skyloom.errors import InputError
 from skyloom.measure import dust
 
@@ -41,8 +41,9 @@ MAPS = {
                          "TAU353", 1.49e4, "true", "R2.01", _PLANCK, "Planck Collaboration XLVIII 2016, A&A 596, A109")}
 
 
-def place(name: str, client, base: str, folder: Path, own: str = "") -> list[Path]:
-    """The files of a map: the user's own folder or file where given, else in `folder`, downloaded if absent.
+def place(name: str, client, base: str, folder: Path, own: str = "", md5=()) -> list[Path]:
+    """The files of a map: the user's own folder or file where given, else in `folder`, downloaded if absent or not of the
+    `md5` given for each.
 
     InputError in one sentence where a file is missing and nobody serves it.
     """
@@ -58,7 +59,9 @@ def place(name: str, client, base: str, folder: Path, own: str = "") -> list[Pat
     if not base:
         raise InputError(f"the dust map {name} is served by no address that lasts; download {', '.join(chosen.files)} "
                          f"({chosen.source}) and name the folder in `dust.files.{name}`")
-    return [flatfiles.download(client, base + file, Path(folder) / file) for file in chosen.files]
+    sums = [f"md5={value}" if value else "" for value in md5 or [""] * len(chosen.files)]
+    return [wholefile.download(client, base + file, Path(folder) / file, checksum=told)
+            for file, told in zip(chosen.files, sums, strict=True)]
 
 
 def check(name: str, paths, expected=None) -> str:

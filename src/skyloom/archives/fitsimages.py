@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from skyloom.archives import guard
 from skyloom.errors import ReplyError
 
 BLOCK, CARD = 2880, 80
@@ -18,7 +19,8 @@ class Cards(dict):
     """Raw 80-character cards of a header by keyword; `value(key)` parses one."""
 
     def value(self, key: str, default=None):
-        """A card's value: plain numbers and logicals here, whatever else by astropy."""
+        """A card's value: plain numbers and logicals here, whatever else by astropy; ReplyError `bad_fits` for a card that
+        is none."""
         card = self.get(key)
         if card is None:
             return default
@@ -32,9 +34,18 @@ class Cards(dict):
             return text == "T"
         from astropy.io import fits
 
-        return fits.Card.fromstring(card).value
+        with guard.reading(f"the card {key}"):
+            return fits.Card.fromstring(card).value
+
+    def positive(self, key: str, cause: str) -> float:
+        """A card that must be a number above 0; ReplyError of `cause` where it is missing or anything else."""
+        value = self.value(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:
+            raise ReplyError(cause, f"{key} is missing" if value is None else f"{key} is {value!r}, not a positive number")
+        return float(value)
 
 
+@guard.reading("the reply")
 def images(body: bytes) -> list[tuple[Cards, np.ndarray | None]]:
     """(cards, pixels in native byte order or None) of every HDU; ReplyError `not_fits` or `bad_fits`."""
     if body[:6] != b"SIMPLE":
@@ -44,6 +55,8 @@ def images(body: bytes) -> list[tuple[Cards, np.ndarray | None]]:
         cards, at = _header(body, at)
         shape = [cards.value(f"NAXIS{k}") for k in range(cards.value("NAXIS", 0), 0, -1)]
         kind = _TYPES.get(cards.value("BITPIX"))
+        if any(not isinstance(n, int) or n < 0 for n in shape):
+            raise ReplyError("bad_fits", f"HDU {len(out)}: axes of {shape} px")
         size = int(np.prod(shape)) * np.dtype(kind).itemsize if shape and kind else 0
         if kind is None or at + size > len(body) or cards.value("BSCALE", 1) != 1 or cards.value("BZERO", 0) != 0:
             raise ReplyError("bad_fits", f"HDU {len(out)}: {len(body) - at} bytes left of {size}, or scaled pixels")
@@ -81,14 +94,17 @@ def tan(cards: Cards) -> tuple[tuple[float, float], tuple[float, float], np.ndar
     try:
         crval, crpix = ((float(cards.value(f"{key}1")), float(cards.value(f"{key}2"))) for key in ("CRVAL", "CRPIX"))
         if "CD1_1" in cards:
-            return crval, crpix, np.array([[cards.value(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)], float)
-        form = "PC00{}00{}" if "PC001001" in cards else "PC{}_{}"
-        unit = np.eye(2)
-        turn = np.array([[cards.value(form.format(i, j), unit[i - 1, j - 1]) for j in (1, 2)] for i in (1, 2)], float)
-        steps = np.array([float(cards.value("CDELT1")), float(cards.value("CDELT2"))])
-    except TypeError:
+            cd = np.array([[cards.value(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)], float)
+        else:
+            form = "PC00{}00{}" if "PC001001" in cards else "PC{}_{}"
+            unit = np.eye(2)
+            turn = np.array([[cards.value(form.format(i, j), unit[i - 1, j - 1]) for j in (1, 2)] for i in (1, 2)], float)
+            cd = np.array([[float(cards.value("CDELT1"))], [float(cards.value("CDELT2"))]]) * turn
+    except (TypeError, ValueError):
         raise ReplyError("bad_fits", "no celestial WCS in the image's header") from None
-    return crval, crpix, steps[:, None] * turn
+    if not (np.isfinite([*crval, *crpix]).all() and np.isfinite(cd).all() and np.linalg.det(cd)):
+        raise ReplyError("bad_fits", f"the WCS can't be used: CRVAL {crval}, CRPIX {crpix}, CD {cd.tolist()}")
+    return crval, crpix, cd
 
 
 def check_unit(cards: Cards, known) -> None:

@@ -1,59 +1,19 @@
-"""Catalogs published as one file: resumed by byte ranges under one ETag, read as FITS or text."""
+"""Catalogs published as one file, read as FITS or text."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import json
 import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from skyloom.archives import cells
+from skyloom.archives import bodies
+from skyloom.archives.wholefile import download as download
+from skyloom.archives.words import typed
 from skyloom.errors import InputError, ReplyError
-
-
-def download(client, url: str, path: Path, attempts: int = 5) -> Path:
-    """The file at `url` in `path`; a part left by a break or a killed job is completed if it is still the same file.
-
-    Refused, ServiceError as `http.Client.open`; ReplyError `broken_off` when it broke off `attempts` times.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for attempt in range(attempts):
-        if path.exists():
-            break
-        try:
-            _download(client, url, path)
-        except ReplyError:
-            if attempt == attempts - 1:
-                raise
-    return path
-
-
-def _download(client, url: str, path: Path) -> None:
-    """One attempt, from where the last one ended."""
-    part, note = path.with_name(path.name + ".part"), path.with_name(path.name + ".etag")
-    headers = {}
-    if part.exists() and note.exists():
-        headers = {"Range": f"bytes={part.stat().st_size}-", "If-Range": json.loads(note.read_text())}
-    with client.open("GET", url, headers=headers, stream_ok=(200, 206)) as response:
-        tag, length = response.headers.get("ETag"), response.headers.get("Content-Length")
-        if response.status_code == 200:
-            part.unlink(missing_ok=True)
-        if tag:
-            note.write_text(json.dumps(tag))
-        got = 0
-        with open(part, "ab") as handle:
-            for block in response.iter_content(1 << 20):
-                got += handle.write(block)
-    if length is not None and got != int(length):
-        raise ReplyError("broken_off", f"{got} of {length} bytes of {url}")
-    part.rename(path)
-    note.unlink(missing_ok=True)
 
 
 class NoCatalog(InputError):
@@ -70,7 +30,7 @@ def read(path: Path, kind: str, where: str, columns, texts=()):
 
     try:
         frame = _fits(Path(path), where, columns) if kind == "fits" else _text(Path(path), where, texts)
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, UserWarning, zlib.error) as error:
+    except (ReplyError, OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, UserWarning, zlib.error) as error:
         raise NoCatalog(f"{path} is no {kind} catalog ({str(error)[:100]}; it begins with {_begins(path)}); "
                         "delete it and rerun") from None
     missing = [column for column in columns if column not in frame]
@@ -124,9 +84,7 @@ def _column(data, column):
 def _text(path: Path, where: str, texts):
     import pandas
 
-    body = path.read_bytes()
-    body = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
-    text = body.decode("utf-8", "replace")
+    text = bodies.unzipped(path.read_bytes()).decode("utf-8", "replace")
     lines = text.splitlines()
     heads = [line.lstrip("# ").split() for line in lines if line.startswith("#")]
     names = next((names for names in reversed(heads) if where in names), None)
@@ -138,4 +96,4 @@ def _text(path: Path, where: str, texts):
         raise ValueError(f"a row has {len(odd.split())} values for {len(names)} names: {odd.strip()[:40]}")
     frame = pandas.read_csv(io.StringIO("\n".join(rows)), sep=r"\s+", names=names, dtype=str, keep_default_na=False,
                             quoting=csv.QUOTE_NONE)
-    return cells.typed(frame, texts)
+    return typed(frame, texts)

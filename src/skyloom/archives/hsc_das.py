@@ -10,32 +10,31 @@ import tarfile
 import numpy as np
 
 from skyloom import wcs
-from skyloom.archives import fitsimages
+from skyloom.archives import fitsimages, guard
 from skyloom.archives.plane import Plane
 from skyloom.errors import ReplyError
 
 ROWS = 990  # rows of a list; the service takes at most 1000
-SCALE = 0.168  # arcsec per px of HSC coadds
-BANDS = ("g", "r", "i", "z", "y")
+MEMBER = 200_000_000  # bytes between two members of a tar: a cutout of 3000 px has 110 MB
 # planes that make a pixel useless; DETECTED, BRIGHT_OBJECT and the like only inform
 BAD_PLANES = ("BAD", "SAT", "NO_DATA", "SUSPECT", "CR", "INTRP")
 CUTOUT = "rerun type filter tract ra dec sw sh image mask variance"
 PSF = "rerun type filter tract patch ra dec centered"
 
 
-def cutout_rows(ra, dec, size: int, rerun: str) -> list[str]:
-    """List rows, one a band, for a stamp of `size` px around one position (deg).
+def cutout_rows(ra, dec, size: int, rerun: str, bands, scale: float) -> list[str]:
+    """List rows, one a band, for a stamp of `size` px of `scale` arcsec around one position (deg).
 
     The semi-width asks for two pixels more than the stamp needs, so that real pixels fill it after centring.
     """
-    semi = (size / 2 + 2) * SCALE / 3600
+    semi = (size / 2 + 2) * scale / 3600
     return [f"{rerun} coadd HSC-{band.upper()} any {ra:.16e}deg {dec:.16e}deg {semi:.16e}deg {semi:.16e}deg true true true"
-            for band in BANDS]
+            for band in bands]
 
 
-def psf_rows(ra, dec, rerun: str) -> list[str]:
+def psf_rows(ra, dec, rerun: str, bands) -> list[str]:
     """PSF-picker rows, one a band, for one position (deg)."""
-    return [f"{rerun} coadd HSC-{band.upper()} auto auto {ra:.16e} {dec:.16e} true" for band in BANDS]
+    return [f"{rerun} coadd HSC-{band.upper()} auto auto {ra:.16e} {dec:.16e} true" for band in bands]
 
 
 def list_file(columns: str, rows: list[str]) -> dict:
@@ -50,14 +49,17 @@ def sort_key(row: str):
 
 
 class _Tail(io.RawIOBase):
-    """A reader that remembers whether a tar's closing zero blocks came by."""
+    """A reader that remembers whether a tar's closing zero blocks came by, and reads no more than `left` bytes."""
 
     def __init__(self, source):
-        self.source, self.last = source, b""
+        self.source, self.last, self.left = source, b"", MEMBER
 
     def read(self, size=-1):
         part = self.source.read(size)
         self.last = (self.last + part)[-1024:]
+        self.left -= len(part)
+        if self.left < 0:
+            raise ReplyError("too_large", f"more than {MEMBER / 1e6:.0f} MB for one member of the tar")
         return part
 
     def finish(self) -> bool:
@@ -67,7 +69,8 @@ class _Tail(io.RawIOBase):
 
 
 def members(stream):
-    """Yield (row index, name, bytes) of a streamed tar; ReplyError `truncated` or `not_a_tar` if it doesn't end well.
+    """Yield (row index, name, bytes) of a streamed tar; ReplyError `truncated`, `not_a_tar` or `too_large` if it doesn't
+    end well.
 
     Whatever came whole before the end is yielded first.
     """
@@ -76,6 +79,9 @@ def members(stream):
         with tarfile.open(fileobj=tail, mode="r|", errorlevel=2) as archive:
             for member in archive:
                 match = re.match(r"(?:.*/)?(\d+)-", member.name)
+                if member.size > MEMBER:
+                    raise ReplyError("too_large", f"{member.name} is said to have {member.size / 1e6:.0f} MB")
+                tail.left = 2 * MEMBER  # headers of the next one are read ahead
                 if match and member.isfile():
                     data = archive.extractfile(member).read()
                     if len(data) != member.size:
@@ -96,8 +102,9 @@ def _unusable(planes: tuple[str, ...]) -> int:
     return sum(1 << int(card.value) for card in cards if card.keyword.removeprefix("MP_") in BAD_PLANES)
 
 
-def parse_cutout(body: bytes) -> Plane:
-    """A Plane from the FITS bytes of a coadd cutout; HDUs by order: header, image, mask, variance.
+@guard.reading("the cutout")
+def parse_cutout(body: bytes, scale: float) -> Plane:
+    """A Plane from the FITS bytes of a coadd cutout of `scale` arcsec/px; HDUs by order: header, image, mask, variance.
 
     ReplyError: `not_fits`, `bad_fits`, `no_zero_point`, `wrong_scale`, `all_nan`, `all_zero`.
     """
@@ -105,17 +112,16 @@ def parse_cutout(body: bytes) -> Plane:
     if len(hdus) < 4 or any(pixels is None or pixels.shape != hdus[1][1].shape for _, pixels in hdus[1:4]):
         raise ReplyError("bad_fits", f"{len(hdus)} HDUs, not header, image, mask and variance of one shape")
     (top, _), (head, image), (mask_head, mask), (_, variance) = hdus[:4]
-    if "FLUXMAG0" not in top:
-        raise ReplyError("no_zero_point", "FLUXMAG0 is missing")
     crval, crpix, cd = fitsimages.tan(head)
-    zero_point = 2.5 * np.log10(float(top.value("FLUXMAG0")))
-    wcs.check_scale(cd, SCALE)
+    zero_point = 2.5 * np.log10(top.positive("FLUXMAG0", "no_zero_point"))
+    wcs.check_scale(cd, scale)
     fitsimages.check_pixels(image)
     unusable = _unusable(tuple(card for key, card in mask_head.items() if key.startswith("MP_")))
     return Plane(image.astype(np.float32), mask.astype(np.int32), (mask & unusable) != 0,
                  variance.astype(np.float32), float(zero_point), crval, crpix, cd)
 
 
+@guard.reading("the kernel")
 def parse_psf(body: bytes) -> np.ndarray:
     """(ny, nx) float32 PSF kernel of sum 1; ReplyError `not_fits`, `bad_fits` or `bad_psf`."""
     kernel = fitsimages.images(body)[0][1]

@@ -8,7 +8,7 @@ import io
 import sys
 import time
 
-from skyloom.archives import cells
+from skyloom.archives.words import typed
 from skyloom.errors import InputError, ReplyError, ServiceError
 from skyloom.sample import regions
 
@@ -32,7 +32,7 @@ def payload(columns, last: int, region=None, page: int = PAGE, table: str = "Spe
 def parse(text: str, columns=()):
     """A DataFrame of a page with at least `columns`, None where the server says that there are no rows; errors as `words`."""
     frame = words(text, columns)
-    return None if frame is None else cells.typed(frame)
+    return None if frame is None else typed(frame)
 
 
 def words(text: str, columns=()):
@@ -90,7 +90,7 @@ def rows(client, base: str, columns, region=None, page: int = PAGE, wait: float 
         print(f"query-survey: {sum(map(len, parts))} rows of SDSS", file=sys.stderr, flush=True)
     if not parts:
         return pandas.DataFrame(columns=list(columns))
-    return cells.typed(pandas.concat(parts, ignore_index=True))
+    return typed(pandas.concat(parts, ignore_index=True))
 
 
 def _page(client, url, query, columns, wait, attempts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skyloom.archives import flatfiles, skyserver, tap
+from skyloom.archives import flatfiles, skyserver, tap, wholefile
 from skyloom.errors import InputError, ServiceError
 from skyloom.provenance.canonical import digest
 
@@ -52,7 +52,7 @@ def files(survey, client, urls: dict, folder: Path):
 def _name(url: str) -> str:
     """The name under which a file is kept: the address's last part, told apart from another address's (but for the port)."""
     parts = urlsplit(url)
-    return f"{digest([parts.hostname, parts.path, parts.query])[:8]}-{parts.path.rsplit('/', 1)[-1]}"
+    return f"{digest([parts.hostname, parts.path, parts.query])[:8]}-{wholefile.name_of(url)}"
 
 
 def _skyserver(survey, client, urls, options, _, region):

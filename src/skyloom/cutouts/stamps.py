@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,12 +11,15 @@ from skyloom.archives.plane import Plane
 from skyloom.errors import ReplyError
 
 STATUS = ("ok", "no_coverage", "masked", "too_small", "failed")
+CORE, SHIFT = 0.2, 0.05  # of a kernel's peak; px: a kernel whose centroid is no further off stays as it is
 UNUSABLE = np.uint32(1 << 31)  # our bit in the stored mask: the archive's planes (or a NaN) make the pixel useless
 
 
 @dataclass
 class Stamp:
-    """One band of one object: nJy, nJy^-2, mask, status, why, calibration, and where the target lies."""
+    """One band of one object: nJy, nJy^-2, mask, status, why (of an `ok` one: what is amiss all the same), calibration, and
+    where the target lies. `cd` is the 2x2 matrix from px to (east, north) in deg, NaN where no WCS says it; `pixel_scale`
+    (arcsec) is NaN where it is the survey's."""
 
     image: np.ndarray
     ivar: np.ndarray
@@ -25,6 +28,8 @@ class Stamp:
     cause: str = ""
     zero_point: float = np.nan
     offset: tuple[float, float] = (np.nan, np.nan)  # target minus stamp centre, px (x, y)
+    pixel_scale: float = np.nan
+    cd: np.ndarray = field(default_factory=lambda: np.full((2, 2), np.nan))
 
 
 def blank(size: int, status: str, cause: str = "") -> Stamp:
@@ -41,7 +46,9 @@ def cut_stamp(plane: Plane, ra: float, dec: float, size: int, max_masked: float,
     """
     x, y = wcs.tan_pixel(plane.crval, plane.crpix, plane.cd, ra, dec)
     image, ivar, mask = calibrated(plane)
-    return window_stamp(image, ivar, mask, x, y, plane.zero_point, size, max_masked, pad)
+    out = window_stamp(image, ivar, mask, x, y, plane.zero_point, size, max_masked, pad)
+    out.cd = plane.cd
+    return out
 
 
 def calibrated(plane: Plane):
@@ -86,7 +93,7 @@ def centred(plane: Plane, pixels, ra: float, dec: float, settings: dict) -> Stam
     size = len(image)
     x, y = wcs.tan_pixel(plane.crval, plane.crpix, plane.cd, ra, dec)
     middle = (size - 1) / 2
-    out = Stamp(image, ivar, mask, "ok", "", plane.zero_point, (x - middle, y - middle))
+    out = Stamp(image, ivar, mask, "ok", "", plane.zero_point, (x - middle, y - middle), cd=plane.cd)
     whole, inner = float(np.mean((mask & UNUSABLE) != 0)), masked_fraction(mask)
     if whole > settings["max_nan_fraction"]:
         out.status, out.cause = "masked", f"{whole:.3f} of the pixels are undefined"
@@ -110,11 +117,37 @@ def _padded(image, ivar, mask, x, y, size):
 
 
 def fit_kernel(kernel: np.ndarray, size: int) -> np.ndarray:
-    """A centred kernel cut or zero-padded to odd (size, size), renormalised to sum 1."""
+    """A kernel cut or zero-padded to odd (size, size), renormalised to sum 1; one of an even side is centred first."""
+    if kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
+        kernel = centred_kernel(kernel)
     out = np.zeros((size, size), np.float32)
-    half = min(size // 2, kernel.shape[0] // 2, kernel.shape[1] // 2)
     cy, cx, c = kernel.shape[0] // 2, kernel.shape[1] // 2, size // 2
-    out[c - half:c + half + 1, c - half:c + half + 1] = kernel[cy - half:cy + half + 1, cx - half:cx + half + 1]
+    hy, hx = min((size - 1) // 2, cy), min((size - 1) // 2, cx)
+    out[c - hy:c + hy + 1, c - hx:c + hx + 1] = kernel[cy - hy:cy + hy + 1, cx - hx:cx + hx + 1]
+    return out / out.sum()
+
+
+def centred_kernel(kernel: np.ndarray) -> np.ndarray:
+    """A finite kernel of positive sum with its core's centroid on the central pixel of odd sides, sum 1.
+
+    The core is what is connected with the peak above CORE of it, so that neither a pedestal nor another star counts. Whole
+    pixels are moved; the rest of a shift above SHIFT px (half a pixel in a kernel of even side) is a cubic spline's, which
+    broadens a kernel less than sharing pixels out by area would.
+    """
+    from scipy import ndimage
+
+    kernel = np.asarray(kernel, float) / np.sum(kernel, dtype=float)
+    peak = np.unravel_index(np.argmax(kernel), kernel.shape)
+    core = np.clip(kernel - CORE * kernel[peak], 0, None)
+    blobs, _ = ndimage.label(core)
+    centre = np.array(ndimage.center_of_mass(np.where(blobs == blobs[peak], core, 0)))
+    near = np.rint(centre).astype(int)
+    half = np.maximum(near, np.array(kernel.shape) - 1 - near) + 2  # a border in which the spline dies away
+    out = np.zeros(2 * half + 1)
+    start = half - near
+    out[start[0]:start[0] + kernel.shape[0], start[1]:start[1] + kernel.shape[1]] = kernel
+    if np.abs(near - centre).max() > SHIFT:
+        out = ndimage.shift(out, near - centre, order=3, mode="grid-constant")
     return out / out.sum()
 
 

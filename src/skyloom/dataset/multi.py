@@ -7,11 +7,11 @@ import numpy as np
 from skyloom import store
 from skyloom.dataset.read import WHOLE
 from skyloom.errors import InputError
-from skyloom.models import fusion
 
 
 class MultiSplit:
-    """One packed split of a multi-survey run, as a fusion network reads it."""
+    """One packed split of a multi-survey run: `columns`, and by survey `bands`, `scale` (arcsec/px), `stamp` (px), `status`
+    (n, band), whose values are places in `names`."""
 
     def __init__(self, path: str, surveys, names=()):
         self.path, self.surveys = str(path), tuple(surveys)
@@ -38,20 +38,6 @@ class MultiSplit:
         with store.reading(self.path) as handle:
             return [name for name in handle if not hasattr(handle[name], "keys")]
 
-    def frames(self, options: dict, early: bool, room: bool = False) -> dict[str, tuple[int, float]]:
-        """{survey: (px, arcsec/px)} of what a network of these options sees; see `fusion.frame`."""
-        return {name: fusion.frame(name, self.stamp[name], self.scale[name], options, early, room) for name in self.surveys}
-
-    def seen(self, rows: np.ndarray, kind: str) -> dict[str, np.ndarray]:
-        """{survey: (m, band) bool}: which stamps of the rows hold something."""
-        return {name: fusion.usable(self.status[name][rows], self.names, kind) for name in self.surveys}
-
-    def inputs(self, rows: np.ndarray, scaling: dict, frames: dict) -> dict[str, np.ndarray]:
-        """{survey: network input (m, band, px, px)} of rows in any order, in frames as of `frames`."""
-        seen = self.seen(rows, scaling["kind"])
-        return {name: fusion.inputs(name, self.read(name, rows), seen[name], self.scale[name], scaling, frames[name])
-                for name in self.surveys}
-
     def read(self, name: str, rows: np.ndarray, what: str = "image") -> np.ndarray:
         """Pixels (m, band, y, x) of one survey, or its `ivar` or `mask`."""
         if what == "image" and self.pixels[name] is not None:
@@ -70,15 +56,3 @@ class MultiSplit:
         rows = np.unique(np.linspace(0, self.n - 1, min(most, self.n)).astype(int))
         with store.reading(self.path) as handle:
             return {name: np.stack([handle[name]["ivar"][int(k)] for k in rows]) for name in self.surveys}
-
-
-def opened(path, card: dict, names=()) -> MultiSplit:
-    """A packed split for the model of a card; InputError if its columns or bands aren't those that the model knows."""
-    split = MultiSplit(path, card["surveys"], names)
-    if split.ebv_names != card["ebv"]:
-        raise InputError(f"{path} has the reddening columns {split.ebv_names}, the model was trained with {card['ebv']}; "
-                         "use the dataset of the model's own configuration")
-    if split.bands != card["bands"]:
-        raise InputError(f"{path} holds the bands {split.bands}, the model was trained with {card['bands']}; "
-                         "use the dataset of the model's own configuration")
-    return split

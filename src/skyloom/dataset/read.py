@@ -8,7 +8,6 @@ import numpy as np
 
 from skyloom import store
 from skyloom.errors import InputError
-from skyloom.models import scaling
 
 WHOLE = 4_000_000_000  # bytes of images that are loaded at once
 
@@ -36,9 +35,9 @@ class Split:
             return self.pixels[rows]
         return self._rows("image", rows)
 
-    def inputs(self, rows: np.ndarray, scale: dict) -> np.ndarray:
-        """Network input (m, channel, y, x) of rows in any order, as `scaling.image` makes it with model.json's `image`."""
-        return scaling.image(self.images(rows), scale, self._rows("ivar", rows) if scale.get("ivar") else None)
+    def ivar(self, rows: np.ndarray) -> np.ndarray:
+        """Inverse variances (m, band, y, x) of rows in any order."""
+        return self._rows("ivar", rows)
 
     def _rows(self, name: str, rows: np.ndarray) -> np.ndarray:
         with store.reading(self.path) as handle:  # a chunk an object: single rows read much faster than lists

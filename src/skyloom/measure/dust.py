@@ -9,11 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 SF11 = 0.86
-# A_b per unit of SFD's E(B-V) at R_V 3.1. The 0.86 is inside these numbers: never apply it again.
-# Schlafly & Finkbeiner (2011), table 6 (PS1, and their law at HSC's and WISE's filters); GALEX: Yuan, Liu & Xiang (2013)
-COEFFICIENTS = {"ps1": {"g": 3.172, "r": 2.271, "i": 1.682, "z": 1.322, "y": 1.087},
-                "hsc": {"g": 3.240, "r": 2.276, "i": 1.633, "z": 1.263, "y": 1.075},
-                "unwise": {"w1": 0.184, "w2": 0.113}, "galex": {"nuv": 7.24, "fuv": 4.89}}
 
 
 def galactic(ra, dec) -> tuple[np.ndarray, np.ndarray]:
@@ -60,6 +55,7 @@ def on_true_scale(ebv, scale: str) -> np.ndarray:
     return on_sfd_scale(ebv, scale) * SF11
 
 
-def extinction(ebv, scale: str, survey: str, band: str) -> np.ndarray:
-    """A_b in mag of a band for E(B-V) on the scale `sfd` or `true`."""
-    return COEFFICIENTS[survey][band] * on_sfd_scale(ebv, scale)
+def extinction(ebv, scale: str, coefficient: float) -> np.ndarray:
+    """A_b in mag of a band for E(B-V) on the scale `sfd` or `true`; `coefficient` A_b per unit of SFD's E(B-V), as an imaging
+    survey states it. The 0.86 is inside that number: never apply it again."""
+    return coefficient * on_sfd_scale(ebv, scale)

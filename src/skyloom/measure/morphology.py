@@ -15,17 +15,21 @@ def read_kernel(text: str) -> np.ndarray:
     return np.array([[float(v) for v in line.split()] for line in lines if line.strip()], np.float32)
 
 
-def measure_stamps(stamps, options: dict, kernel: np.ndarray, pixel_scale: float, zero_point: float = 31.4,
-                   progress=None) -> dict[str, np.ndarray]:
+def measure_stamps(stamps, options: dict, kernel: np.ndarray, pixel_scale, zero_point: float = 31.4,
+                   cd=None, progress=None) -> dict[str, np.ndarray]:
     """Columns (n, band) of an iterable of objects, each (image, ivar, unusable, psf, ok) with leading axis band.
 
-    Images in the unit of `zero_point`; psf NaN where there is none; ok (band,) False for stamps that can't be used.
+    Images in the unit of `zero_point`; pixel_scale in arcsec, one number or (n, band); cd (n, band, 2, 2) the matrices from px
+    to (east, north), NaN or None where nobody knows them, by which angles are turned and oblong pixels flagged; psf NaN where
+    there is none; ok (band,) False for stamps that can't be used.
     """
     rows, flags, work = [], [], []
     for image, ivar, unusable, psf, ok in stamps:
         per_band, per_flag = [], []
+        scale = np.broadcast_to(pixel_scale[len(rows)] if np.ndim(pixel_scale) else pixel_scale, len(image))
         for b in range(len(image)):
-            columns, flag, task = _one(image[b], ivar[b], unusable[b], psf[b], ok[b], options, kernel, pixel_scale, zero_point)
+            columns, flag, task = _one(image[b], ivar[b], unusable[b], psf[b], ok[b], options, kernel, float(scale[b]),
+                                       zero_point)
             if task is not None:
                 work.append((len(rows), b, *task))
             per_band.append([columns[name] for name in sources.COLUMNS])
@@ -39,6 +43,9 @@ def measure_stamps(stamps, options: dict, kernel: np.ndarray, pixel_scale: float
     flags = np.array(flags, np.int32).reshape(len(rows), bands)
     out = {name: table[:, :, k] for k, name in enumerate(sources.COLUMNS)}
     out |= _fit_all(work, flags, bands)
+    if cd is not None and len(rows):
+        out["pos_angle"] = sources.sky_angle(out["pos_angle"], cd)
+        flags[sources.oblong(cd) & (flags & sources.FLAGS["not_ok"] == 0)] |= sources.FLAGS["oblong_pixels"]
     return out | {"morphology_flags": flags}
 
 

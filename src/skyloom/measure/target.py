@@ -8,7 +8,6 @@ import numpy as np
 import sep
 
 THRESHOLD, REACH, SEARCH = 2.0, 5.0, 6.0  # sigma; px; radius of the Kron sums in units of A
-STATIC = {"galex": 2.0, "ps1": 4.0, "unwise": 2.0, "hsc": 6.0}  # px; HSC's, not in the paper, is PS1's in arcsec
 
 
 @dataclass

@@ -10,8 +10,6 @@ from math import factorial
 import numpy as np
 import torch
 
-from skyloom.models.mantis import SURVEYS
-
 
 def coalitions(features: int) -> np.ndarray:
     """(2^features, features) bool: coalition c keeps feature j where bit j of c is set."""
@@ -44,24 +42,25 @@ def mm_shap(values: np.ndarray) -> np.ndarray:
     return np.divide(size, total, out=np.full_like(size, np.nan), where=total > 0)
 
 
-def band_names(surveys) -> list[tuple[str, int]]:
-    """(survey, band) of every feature, in the order of the model's input."""
-    return [(name, band) for name in surveys for band in range(SURVEYS[name])]
+def band_names(bands: dict) -> list[tuple[str, int]]:
+    """(survey, place of the band) of every feature of {survey: bands}, in the order of the model's input."""
+    return [(name, k) for name, found in bands.items() for k in range(len(found))]
 
 
 @torch.no_grad()
 def values_early(model, images: dict, ablated: dict, ebv, point, batch: int = 512) -> np.ndarray:
     """Point estimates (2^F, n) of an early-fusion model: every coalition is another image, in full batches; `point` turns the
     network's numbers into redshifts."""
-    masks = torch.from_numpy(coalitions(sum(SURVEYS[name] for name in model.surveys))).to(ebv.device)
+    count = {name: images[name].shape[1] for name in model.surveys}
+    masks = torch.from_numpy(coalitions(sum(count.values()))).to(ebv.device)
     n, out = len(ebv), []
     for rows in torch.arange(n, device=ebv.device).split(max(1, batch // len(masks))):
         for some in masks.split(batch):  # broadcast, not gathered: a picture is read once for all of its coalitions
             mixed, first = {}, 0
             for name in model.surveys:
-                keep = some[:, first:first + SURVEYS[name], None, None]
+                keep = some[:, first:first + count[name], None, None]
                 mixed[name] = torch.where(keep, images[name][rows][:, None], ablated[name][rows][:, None]).flatten(0, 1)
-                first += SURVEYS[name]
+                first += count[name]
             guess = point(model(mixed, ebv[rows].repeat_interleave(len(some), 0)))
             out.append(guess.double().cpu().reshape(len(rows), len(some)))
     parts = -(-len(masks) // batch)  # of the coalitions of one group of objects
@@ -76,7 +75,7 @@ def values_late(model, images: dict, ablated: dict, ebv, point, batch: int = 256
     """
     n, parts = len(ebv), {}
     for name in model.surveys:
-        masks = torch.from_numpy(coalitions(SURVEYS[name])).to(ebv.device)
+        masks = torch.from_numpy(coalitions(images[name].shape[1])).to(ebv.device)
         pairs = torch.cartesian_prod(torch.arange(len(masks)), torch.arange(n)).to(ebv.device)
         found = [model.features(name, torch.where(masks[which][:, :, None, None], images[name][rows], ablated[name][rows]))
                  for which, rows in (some.T for some in pairs.split(batch))]

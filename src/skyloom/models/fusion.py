@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from skyloom.dataset.views import overlap
 from skyloom.errors import InputError
+from skyloom.regrid import overlap
 
 STEP = 0.25  # arcsec/px of the common grid: PS1's own
 # arcsec seen of each survey where `view` is `code`: what the published code crops, which its text states as 30 for all
@@ -43,6 +43,8 @@ def scaled(name: str, pixels: np.ndarray, scaling: dict) -> np.ndarray:
     if scaling["kind"] == "default":
         sigma = np.asarray(scaling["sigma"][name], np.float32)[None, :, None, None]
         return np.arcsinh(pixels / (3 * sigma)).astype(np.float32)
+    if name not in UNITS:
+        raise InputError(f"`scaling: mantis` is the paper's, which knows {', '.join(UNITS)}, not {name}; set `scaling: default`")
     unit = np.array([10 ** (-0.4 * (31.4 - zero)) for zero in UNITS[name]], np.float32)[None, :, None, None]
     x = np.clip(np.nan_to_num(pixels) * unit, 0, None)
     if name == "galex":
@@ -51,21 +53,25 @@ def scaled(name: str, pixels: np.ndarray, scaling: dict) -> np.ndarray:
     return (np.arcsinh(a * q * x) / q).astype(np.float32)
 
 
-def frame(name: str, stamp: int, scale: float, options: dict, early: bool, room: bool = False) -> tuple[int, float]:
-    """(px, arcsec/px) of the square that a network sees of stamps of `stamp` px at `scale`, by its option `view`.
+def frame(name: str, stamp: int, scale: float, options, early: bool, room: bool = False) -> tuple[int, float]:
+    """(px, arcsec/px) of the square that a network sees of stamps of `stamp` px at `scale`, by its options `view`, `patch`,
+    `patch_small`.
 
     Native pixels (late) are counted up to the stamp's parity, so that the target stays in the middle, and to what
     ConvNeXt needs. `room` = sqrt(2) larger: any rotation of it holds the square whole. InputError if the stamps don't
     hold that much.
     """
-    view = options["view"]
+    view = options.view
+    if view == "code" and name not in CODE["late"]:
+        raise InputError(f"`view: code` is the published code's, which knows {', '.join(CODE['late'])}, not {name}; give `view` "
+                         "in arcsec")
     side = CODE["early" if early else "late"][name] if view == "code" else float(view)
     if early:
         px = round((CODE["early"]["ps1"] if view == "code" else side) / STEP)
         step = side / px
         parity = px % 2
     else:
-        patch = options["patch" if name == "ps1" else "patch_small"]
+        patch = options.patch if name == "ps1" else options.patch_small
         px, step, parity = max(math.ceil(side / scale - 1e-9), LEAST * patch), scale, stamp % 2
     px += (px - parity) % 2
     if room:
@@ -107,3 +113,20 @@ def inputs(name: str, pixels: np.ndarray, seen: np.ndarray, scale: float, scalin
     else:
         out = to_grid(scaled(name, pixels, scaling), scale, size, step)
     return (out * seen[:, :, None, None]).astype(np.float32)
+
+
+def frames(split, options, early: bool, room: bool = False) -> dict[str, tuple[int, float]]:
+    """{survey: (px, arcsec/px)} of what a network of these options sees of a split; see `frame`."""
+    return {name: frame(name, split.stamp[name], split.scale[name], options, early, room) for name in split.surveys}
+
+
+def seen(split, rows: np.ndarray, kind: str) -> dict[str, np.ndarray]:
+    """{survey: (m, band) bool}: which stamps of a split's rows hold something."""
+    return {name: usable(split.status[name][rows], split.names, kind) for name in split.surveys}
+
+
+def shown(split, rows: np.ndarray, scaling: dict, squares: dict) -> dict[str, np.ndarray]:
+    """{survey: network input (m, band, px, px)} of a split's rows in any order, in squares as of `frames`."""
+    held = seen(split, rows, scaling["kind"])
+    return {name: inputs(name, split.read(name, rows), held[name], split.scale[name], scaling, squares[name])
+            for name in split.surveys}

@@ -41,7 +41,7 @@ class Head:
         the log likelihood, or the mean pinball loss over the levels."""
         if self.kind == "binned":
             k = torch.searchsorted(torch.as_tensor(self.edges, dtype=z.dtype, device=z.device), z, right=True) - 1
-            k = torch.where((z >= self.low) & (z < self.high), k, -1)
+            k = torch.where(self.counts(z), k, -1)
             return functional.cross_entropy(out, k, ignore_index=-1)
         if self.kind == "mixture":
             weights, means, stds = self._mixture(out)
@@ -50,6 +50,10 @@ class Head:
         levels = torch.as_tensor(self.levels, dtype=out.dtype, device=out.device)
         miss = z[:, None] - self._quantiles(out)
         return torch.maximum(levels * miss, (levels - 1) * miss).mean()
+
+    def counts(self, z: torch.Tensor) -> torch.Tensor:
+        """(n,) bool: redshifts that the loss counts; classes leave out what lies outside their edges."""
+        return (z >= self.low) & (z < self.high) if self.kind == "binned" else torch.isfinite(z)
 
     def pz(self, out: torch.Tensor) -> dict[str, np.ndarray]:
         """p(z) as arrays: `pz, edges`; `weights, means, stds`; `levels, locs` (ascending along the second axis)."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import nn
 
 from skyloom.models.convnext import ConvNeXt
+from skyloom.models.heads import Head
 
-SURVEYS = {"galex": 2, "ps1": 5, "unwise": 2}  # bands of each, in the order of the published input
+SURVEYS = {"galex": 2, "ps1": 5, "unwise": 2}  # number of bands of each, in the order of the published input
 BINS, Z_MAX, HIDDEN = 400, 1.6, 2048
 COMPANION = {"large": "small", "base": "small"}  # encoder of the small stamps beside a large one; else the same
 
@@ -31,14 +34,23 @@ def classes(z, bins: int = BINS, z_max: float = Z_MAX) -> np.ndarray:
     return np.where((z >= 0) & (z < z_max), found, -1)
 
 
-class MantisEarly(nn.Module):
-    """{survey: (n, band, y, x)} on one grid and E(B-V) (n, 2) -> logits (n, bins): one encoder over all bands."""
+def head(options) -> Head:
+    """The head of a network of these options: the published classes over 0 <= z < 1.6, or a mixture or quantiles of
+    `outputs`."""
+    return Head(options.head, options.bins if options.head == "binned" else options.outputs, 0.0, Z_MAX)
 
-    def __init__(self, encoder: str = "large", surveys=tuple(SURVEYS), ebv: int = 2, bins: int = BINS, patch: int = 4,
-                 gamma: float = 1e-6, hidden: int = HIDDEN):
+
+class MantisEarly(nn.Module):
+    """{survey: (n, band, y, x)} on one grid and E(B-V) (n, 2) -> logits (n, bins): one encoder over all bands.
+
+    `surveys` {name: number of its bands}.
+    """
+
+    def __init__(self, encoder: str = "large", surveys: Mapping[str, int] = SURVEYS, ebv: int = 2, bins: int = BINS,
+                 patch: int = 4, gamma: float = 1e-6, hidden: int = HIDDEN):
         super().__init__()
         self.surveys = tuple(surveys)
-        self.encoder = ConvNeXt(encoder, sum(SURVEYS[name] for name in self.surveys), patch, gamma)
+        self.encoder = ConvNeXt(encoder, sum(surveys.values()), patch, gamma)
         self.head = nn.Sequential(nn.Linear(self.encoder.features + ebv, hidden), nn.GELU(), nn.Linear(hidden, bins))
 
     def forward(self, images: dict, ebv: torch.Tensor):
@@ -49,15 +61,15 @@ class MantisEarly(nn.Module):
 class MantisLate(nn.Module):
     """{survey: (n, band, y, x)} at native pixels and E(B-V) (n, 2) -> logits (n, bins): an encoder a survey."""
 
-    def __init__(self, encoder: str = "large", surveys=tuple(SURVEYS), ebv: int = 2, bins: int = BINS, patches=None,
-                 gamma: float = 1e-6, hidden: int = HIDDEN):
+    def __init__(self, encoder: str = "large", surveys: Mapping[str, int] = SURVEYS, ebv: int = 2, bins: int = BINS,
+                 patches=None, gamma: float = 1e-6, hidden: int = HIDDEN):
         super().__init__()
         self.surveys = tuple(surveys)
         patches = patches or {}
         small = COMPANION.get(encoder, encoder)
         self.encoders = nn.ModuleDict({
-            name: ConvNeXt(encoder if name == "ps1" else small, SURVEYS[name], patches.get(name, 4), gamma)
-            for name in self.surveys})
+            name: ConvNeXt(encoder if name == "ps1" else small, bands, patches.get(name, 4), gamma)
+            for name, bands in surveys.items()})
         width = sum(encoder.features for encoder in self.encoders.values())
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(width + ebv, hidden), nn.ReLU(), nn.Linear(hidden, bins))
 

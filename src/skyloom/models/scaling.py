@@ -67,10 +67,9 @@ def inputs(scaling: dict) -> int:
     return len(scaling["columns"]) + len(scaling["undetected"]) + len(scaling["unobserved"])
 
 
-def channels(card: dict) -> int:
-    """Channels of the images that a network with this model.json sees: its bands, with `ivar` twice."""
-    bands = len(card["bands"]) or 5
-    return 2 * bands if card["image"] and card["image"].get("ivar") else bands
+def channels(bands, image: dict | None) -> int:
+    """Channels of the images of a network that sees these bands, scaled as `image` says: with `ivar` twice."""
+    return len(bands) * (2 if image and image.get("ivar") else 1)
 
 
 def fit_image(ivar: np.ndarray, kind: str, with_ivar: bool = False) -> dict:

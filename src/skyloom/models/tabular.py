@@ -6,6 +6,8 @@ asinh(flux / 2 b) with b a band's usual noise (Lupton, Gunn & Szalay 1999), thei
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import nn
@@ -15,6 +17,20 @@ from skyloom.models import scaling
 ZERO = 22.5  # magnitude of flux 1; any would do
 POGSON = 2.5 / np.log(10)
 LARGEST = 50.0  # error of a magnitude that still is one
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the estimator reads: magnitudes from blue to red, their errors, other columns."""
+
+    magnitudes: list[str]
+    errors: dict[str, str]
+    extra: list[str]
+
+    @property
+    def inputs(self) -> list[str]:
+        """All of them."""
+        return [*self.magnitudes, *self.errors.values(), *self.extra]
 
 
 def fit(columns: dict[str, np.ndarray], magnitudes: list[str], errors: dict[str, str], extra: list[str]) -> dict:

@@ -1,7 +1,8 @@
 """Run one of RAIL's estimators, or a random forest, in an environment of its own: `python rail_job.py job.json`.
 
 This file is started with RAIL's interpreter and imports nothing of skyloom. The job names the tables (npz: magnitudes, errors,
-z), the options and where p(z) goes (npz: probabilities of the bins of `edges`, seconds of training and estimating).
+z), the options and the folder where p(z) goes: 0.npy, 1.npy, ... (probabilities of the bins of `edges`, CHUNK objects a file) and
+seconds.json (of training and estimating).
 """
 
 from __future__ import annotations
@@ -15,23 +16,29 @@ from pathlib import Path
 
 import numpy as np
 
+CHUNK = 50_000  # objects whose p(z) is held at once
 STAGES = {"knn": ("k_nearneigh", "KNearNeighInformer", "KNearNeighEstimator"),
           "flexzboost": ("flexzboost", "FlexZBoostInformer", "FlexZBoostEstimator"),
           "bpz": ("bpz_lite", "BPZliteInformer", "BPZliteEstimator")}
 
 
 def main(path: str) -> None:
-    """Do the job that a JSON file describes."""
-    job = json.loads(Path(path).read_text())
+    """Do the job that a JSON file describes: learn, then estimate CHUNK objects at a time."""
+    job = json.loads(Path(path).read_text(encoding="utf-8"))
     training, testing = (dict(np.load(job[name])) for name in ("training", "testing"))
     with tempfile.TemporaryDirectory() as folder:
-        run = forest if job["peer"] == "random_forest" else stages
-        probabilities, seconds = run(job, training, testing, folder)
-    np.savez(job["out"], pz=probabilities, **seconds)
+        started = time.perf_counter()
+        estimate = (forest if job["peer"] == "random_forest" else stages)(job, training, folder)
+        trained = time.perf_counter()
+        for k, first in enumerate(range(0, max(len(testing["z"]), 1), CHUNK)):
+            part = {name: values[first:first + CHUNK] for name, values in testing.items()}
+            np.save(f"{job['out']}/{k}.npy", estimate(part, k))
+        seconds = {"training_s": trained - started, "estimating_s": time.perf_counter() - trained}
+    Path(job["out"], "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
 
 
-def stages(job: dict, training: dict, testing: dict, folder: str):
-    """RAIL's inform and estimate with its defaults but for the columns and the grid."""
+def stages(job: dict, training: dict, folder: str):
+    """RAIL's inform with its defaults but for the columns and the grid, and its estimate as a function (table, chunk) -> p(z)."""
     import importlib
 
     from rail.core.data import TableHandle
@@ -39,15 +46,16 @@ def stages(job: dict, training: dict, testing: dict, folder: str):
     module, informer, estimator = STAGES[job["peer"]]
     found = importlib.import_module(f"rail.estimation.algos.{module}")
     shared = _options(job, folder)
-    started = time.perf_counter()
     inform = getattr(found, informer).make_stage(name="inform", model=f"{folder}/model.pkl", **shared)
     model = inform.inform(TableHandle("training", data=_table(job, training)))
-    trained = time.perf_counter()
-    estimate = getattr(found, estimator).make_stage(name="estimate", output=f"{folder}/output.hdf5", model=model, **shared)
-    ensemble = estimate.estimate(TableHandle("testing", data=_table(job, testing))).read()
-    done = time.perf_counter()
-    pz = np.diff(np.asarray(ensemble.cdf(np.array(job["edges"]))), axis=1)
-    return pz, {"training_s": trained - started, "estimating_s": done - trained}
+
+    def estimate(table, chunk):
+        name, place = f"estimate{chunk or ''}", f"{folder}/output{chunk or ''}.hdf5"
+        stage = getattr(found, estimator).make_stage(name=name, output=place, model=model, **shared)
+        ensemble = stage.estimate(TableHandle(f"testing{chunk or ''}", data=_table(job, table))).read()
+        return np.diff(np.asarray(ensemble.cdf(np.array(job["edges"]))), axis=1)
+
+    return estimate
 
 
 def _options(job, folder):
@@ -82,40 +90,46 @@ def _table(job, table):
     return out
 
 
-def forest(job: dict, training: dict, testing: dict, folder: str):
+def forest(job: dict, training: dict, folder: str):
     """200 trees (Breiman 2001; Carrasco Kind & Brunner 2013 for photo-z): p(z) of an object = the training redshifts of its
-    leaves, each a Gaussian of the width of Silverman's rule of thumb (1986)."""
+    leaves, each a Gaussian of the width of Silverman's rule of thumb (1986). A function (table, chunk) -> p(z)."""
+    from scipy.special import ndtr
     from sklearn.ensemble import RandomForestRegressor
 
-    started = time.perf_counter()
-    tables = [np.where(np.abs(t["magnitudes"]) < 90, t["magnitudes"], limits)
-              for t in (training, testing) for limits in [np.array([job["limits"][n] for n in job["bands"]])]]
-    inputs = [np.hstack([m, np.diff(m, axis=1)]) for m in tables]
+    def inputs(table):
+        magnitudes = table["magnitudes"]
+        filled = np.where(np.abs(magnitudes) < 90, magnitudes, np.array([job["limits"][n] for n in job["bands"]]))
+        return np.hstack([filled, np.diff(filled, axis=1)])
+
     trees = RandomForestRegressor(200, min_samples_leaf=5, max_features=0.5, random_state=job["seed"], n_jobs=1)
-    trees.fit(inputs[0], training["z"])
-    trained = time.perf_counter()
-    own, leaves = trees.apply(inputs[0]), trees.apply(inputs[1])
+    trees.fit(inputs(training), training["z"])
+    own, edges = trees.apply(inputs(training)), np.array(job["edges"])
     members = []
     for t in range(own.shape[1]):
         order = np.argsort(own[:, t], kind="stable")
         values, starts = np.unique(own[order, t], return_index=True)
         members.append(dict(zip(values, np.split(order, starts[1:]), strict=True)))
-    from scipy.special import ndtr
 
-    edges, out = np.array(job["edges"]), np.empty((len(leaves), len(job["edges"]) - 1))
-    for k, row in enumerate(leaves):
-        found = [members[t][leaf] for t, leaf in enumerate(row)]
-        weight = np.zeros(len(own))
-        for rows in found:
-            weight[rows] += 1 / len(rows) / len(found)
-        at = np.flatnonzero(weight)
-        z, w = training["z"][at], weight[at]
-        order = np.argsort(z)
-        quartiles = np.interp((0.25, 0.75), np.cumsum(w[order]), z[order])
-        spread = min(np.sqrt(w @ (z - w @ z) ** 2), (quartiles[1] - quartiles[0]) / 1.349)
-        width = max(0.9 * spread * (w**2).sum() ** 0.2, 0.002)
-        out[k] = np.diff(w @ ndtr((edges[None] - z[:, None]) / width))
-    return out, {"training_s": trained - started, "estimating_s": time.perf_counter() - trained}
+    def estimate(table, chunk):
+        leaves = trees.apply(inputs(table))
+        return np.array([np.diff(_smoothed(row, members, training["z"], edges, ndtr)) for row in leaves]).reshape(
+            len(leaves), len(edges) - 1)
+
+    return estimate
+
+
+def _smoothed(row, members, redshifts, edges, ndtr) -> np.ndarray:
+    """The cdf at the edges of an object in the leaves `row`."""
+    weight = np.zeros(len(redshifts))
+    for t, leaf in enumerate(row):
+        weight[members[t][leaf]] += 1 / len(members[t][leaf]) / len(row)
+    at = np.flatnonzero(weight)
+    z, w = redshifts[at], weight[at]
+    order = np.argsort(z)
+    quartiles = np.interp((0.25, 0.75), np.cumsum(w[order]), z[order])
+    spread = min(np.sqrt(w @ (z - w @ z) ** 2), (quartiles[1] - quartiles[0]) / 1.349)
+    width = max(0.9 * spread * (w**2).sum() ** 0.2, 0.002)
+    return w @ ndtr((edges[None] - z[:, None]) / width)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,38 @@ from skyloom.errors import SkyloomError
 LOST_COLUMNS = ("object_id", "row", "sample", "step", "reason", "detail")
 
 
+def lost(frame, step: str, reason, detail=None):
+    """One row with `LOST_COLUMNS` for every row of a frame (object_id, row, sample); reason and detail are a text or (n,)."""
+    import pandas
+
+    out = pandas.DataFrame({"object_id": frame["object_id"], "row": frame["row"], "sample": frame["sample"],
+                            "step": step, "reason": reason, "detail": "" if detail is None else detail})
+    return out[list(LOST_COLUMNS)]
+
+
+def chained(samples: list[dict], later):
+    """(ledger, every lost row) from the archives' counts to the catalog.
+
+    A sample: its name `sample`, the rows `asked` for as the archive counts them, those that came (`raw`), the frame of those
+    `rejected` by the cuts (object_id, row, cut, value), the rows that the cuts `kept`. `later`: who was lost after that, with
+    `LOST_COLUMNS`. SkyloomError where it doesn't add up.
+    """
+    import pandas
+
+    steps, gone = [], []
+    for one in samples:
+        name, rejected, kept = one["sample"], one["rejected"], one["kept"]
+        steps += [(name, "query", one["asked"], one["raw"]), (name, "cut", one["raw"], one["raw"] - len(rejected))]
+        gone.append(lost(rejected.assign(sample=name), "cut", rejected["cut"], rejected["value"]))
+        for step in ("cutouts", "assign_splits"):
+            fell = int(((later["sample"] == name) & (later["step"] == step)).sum())
+            steps.append((name, step, kept, kept - fell))
+            kept -= fell
+    frame = pandas.DataFrame(steps, columns=["sample", "step", "rows_in", "rows_out"])
+    together = pandas.concat([*gone, later], ignore_index=True)
+    return build_ledger(frame, together), together
+
+
 def build_ledger(steps, lost):
     """Check and return the ledger table.
 

@@ -21,7 +21,7 @@ VERSION = f"3:{sys.version_info[0]}.{sys.version_info[1]}"
 def recall(name: str) -> dict:
     """The facts kept under a name; empty where there are none, or another Python's."""
     try:
-        found = json.loads((PLACE / f"{name}.json").read_text())
+        found = json.loads((PLACE / f"{name}.json").read_text(encoding="utf-8"))
         return found["facts"] if found.get("version") == VERSION else {}
     except (OSError, ValueError, KeyError, AttributeError):
         return {}
@@ -33,10 +33,26 @@ def remember(name: str, facts: dict) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         PLACE.mkdir(exist_ok=True)
-        temporary.write_text(json.dumps({"version": VERSION, "facts": facts}))
+        temporary.write_text(json.dumps({"version": VERSION, "facts": facts}), encoding="utf-8")
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
+
+
+def of_file(name: str, path, make):
+    """`make(path)`, plain data, remembered as long as the file's size and times (its inode's too, which no tool sets back)
+    stay."""
+    stat = os.stat(path)
+    key = json.dumps([os.path.realpath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+    known = recall(name)
+    if key not in known:
+        made = make(path)
+        stale = [old for old in known if json.loads(old)[0] == os.path.realpath(path)]
+        for old in stale:
+            del known[old]
+        known[key] = made
+        remember(name, known)
+    return known[key]
 
 
 def array(name: str, key: str, make):

@@ -16,6 +16,7 @@ from skyloom.pz import histogram, metrics, scores, umnn
 
 KNOTS = 16  # of the global map between 0 and 1
 LEAST = 50  # objects below which no map is fitted
+MOST = 20_000  # objects from which one is fitted: more would sharpen no map, but all their histograms would be held at once
 STEPS = 400  # of the local map's training
 UNIT = float(np.log(np.e - 1))  # softplus(UNIT) = 1
 LEVELS = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, 65))  # of the cdf at which local maps are tabulated, denser at its ends
@@ -142,9 +143,30 @@ def conformal(pz, edges, z, level: float) -> float:
     """Half-width h in PIT: [F^-1(0.5 - h), F^-1(0.5 + h)] holds the truth of a new exchangeable object with probability of at
     least `level` (split conformal prediction: Vovk et al. 2005; Romano et al. 2019 for the finite-sample rank). 0.5 where the
     objects are too few for the level."""
-    misses = np.sort(np.abs(scores.pit(pz, edges, z) - 0.5))
+    return half_width(scores.pit(pz, edges, z), level)
+
+
+def half_width(u, level: float) -> float:
+    """The same from PIT values (n,)."""
+    misses = np.sort(np.abs(np.asarray(u) - 0.5))
     rank = int(np.ceil(level * (len(misses) + 1)))
     return float(misses[rank - 1]) if rank <= len(misses) else 0.5
+
+
+def some(rows: np.ndarray) -> np.ndarray:
+    """At most MOST of row numbers, spread evenly."""
+    return rows if len(rows) <= MOST else rows[np.linspace(0, len(rows) - 1, MOST).astype(int)]
+
+
+def choose(methods, pz, edges, z, features: dict, seed: int = 0) -> tuple[list[dict], str, object]:
+    """(every method's verdict, the name of the best that the gate lets pass, what it does to p(z)); without one the name is empty
+    and the last None. `features` {method: x (n, k)}."""
+    verdicts = [gate(name, pz, edges, z, features[name], seed) for name in methods]
+    kept = sorted((v["cde"], v["method"]) for v in verdicts if v["kept"])
+    if not kept:
+        return verdicts, "", None
+    name = kept[0][1]
+    return verdicts, name, METHODS[name](pz, edges, z, features[name], seed)
 
 
 def gate(method: str, pz, edges, z, x, seed: int = 0, folds: int = 5, resamples: int = 500) -> dict:
@@ -165,16 +187,19 @@ def gate(method: str, pz, edges, z, x, seed: int = 0, folds: int = 5, resamples:
 
 def _judged(before, after, edges, z, seed, resamples) -> dict:
     """The CDE loss's paired change with its interval, point metrics before and after, the verdict."""
-    rows = np.random.default_rng(seed).integers(0, len(z), (resamples, len(z)))
     terms = histogram.cde_terms(after, edges, z) - histogram.cde_terms(before, edges, z)
-    out = {"cde": float(terms.mean()), "cde_hi68": float(np.percentile(terms[rows].mean(axis=1), 84))}
-    worse = []
     points = [histogram.quantile(p, edges, 0.5) for p in (before, after)]
-    for key in (("bias", "mean(1+z)"), ("nmad", "1.4826mad(1+z)"), ("outlier_fraction", "0.15")):
-        score = metrics.POINT[key]
-        limit = float(np.percentile(np.abs(score(points[0][rows], z[rows])), 84))
-        out[f"{key[0]}_before"], out[f"{key[0]}_after"] = (float(np.abs(score(p, z))) for p in points)
-        if out[f"{key[0]}_after"] > limit:
+    keys = (("bias", "mean(1+z)"), ("nmad", "1.4826mad(1+z)"), ("outlier_fraction", "0.15"))
+    changes, drawn = [], {key: [] for key in keys}
+    for rows in metrics.drawn(len(z), resamples, np.random.default_rng(seed)):
+        changes.append(terms[rows].mean(axis=1))
+        for key, values in metrics.several(keys, points[0][rows], z[rows]).items():
+            drawn[key].append(np.abs(values))
+    out = {"cde": float(terms.mean()), "cde_hi68": float(np.percentile(np.concatenate(changes), 84))}
+    worse = []
+    for key in keys:
+        out[f"{key[0]}_before"], out[f"{key[0]}_after"] = (float(np.abs(metrics.POINT[key](p, z))) for p in points)
+        if out[f"{key[0]}_after"] > float(np.percentile(np.concatenate(drawn[key]), 84)):
             worse.append(key[0])
     gains = out["cde_hi68"] < 0
     why = (f"CDE loss changes by {out['cde']:.4f}, 68 % below {out['cde_hi68']:.4f}"

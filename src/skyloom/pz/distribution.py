@@ -7,6 +7,9 @@ What lies outside the edges is missing from the row and never moved inside.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from skyloom.errors import InputError
@@ -16,10 +19,29 @@ FORMS = {"histogram": ("pz", "edges"), "mixture": ("weights", "means", "stds"), 
 SHARED = ("edges", "levels")  # arrays that all rows have together
 ROUNDING = 1e-9  # what differences of a cdf may lie below 0
 NAMES = tuple(name for names in FORMS.values() for name in names)
+ROWS = 500  # of a block: histograms of more are not held at once, and of so many stay near the processor
 
 
-def form(arrays: dict) -> str:
+@dataclass(frozen=True)
+class Stored:
+    """p(z) of n objects that is read when it is needed: `read(rows)` gives the form's arrays of a slice or of row numbers,
+    `shared` holds those that all rows have together."""
+
+    n: int
+    kind: str
+    shared: dict
+    read: Callable[[slice | np.ndarray], dict]
+
+
+def blocks(n: int, size: int = ROWS):
+    """Slices of at most `size` rows that cover n rows, one of none where there are none."""
+    return (slice(first, min(first + size, n)) for first in range(0, max(n, 1), size))
+
+
+def form(arrays: dict | Stored) -> str:
     """Which form a mapping holds; empty without p(z)."""
+    if isinstance(arrays, Stored):
+        return arrays.kind
     return next((kind for kind, names in FORMS.items() if all(name in arrays for name in names)), "")
 
 
@@ -82,9 +104,11 @@ def variance(arrays: dict) -> np.ndarray:
     return (mass * (((low + high) / 2 - middle[:, None]) ** 2 + (high - low) ** 2 / 12)).sum(axis=1)
 
 
-def uncertainty(parts: list[dict]) -> dict[str, np.ndarray]:
+def uncertainty(parts: list) -> dict[str, np.ndarray]:
     """`aleatoric`, `epistemic` (n,): standard deviations of the two parts of an ensemble's variance, the mean of its members'
     variances and the variance of their means (Depeweg et al. 2018); NaN where one member can't tell the second."""
+    if isinstance(parts[0], Stored):
+        return _joined(uncertainty([part.read(rows) for part in parts]) for rows in blocks(parts[0].n))
     means = np.stack([mean(part) for part in parts])
     return {"aleatoric": np.sqrt(np.mean([variance(part) for part in parts], axis=0)),
             "epistemic": means.std(axis=0) if len(parts) > 1 else np.full(means.shape[1], np.nan)}
@@ -95,26 +119,46 @@ def outside(arrays: dict, edges) -> np.ndarray:
     return np.clip(1 - probabilities(arrays, edges).sum(axis=1), 0, 1)
 
 
-def combined(parts: list[dict]) -> dict:
-    """The mean of several p(z) of the same objects in the same form: components and histograms exactly; quantiles by the mean
-    of the locations at each level (Vincent averaging). InputError for forms or shared arrays that differ."""
+def combined(parts: list) -> dict | Stored:
+    """The p(z) of an ensemble: the mean of its members' p(z) of the same objects in the same form (linear pool, Stone 1961).
+
+    Exact for histograms and, components side by side, for mixtures. Quantiles are those of the mean cdf at the members' levels:
+    exact at the levels, straight lines between. This is the only definition: evaluation, calibration and catalog all ask here.
+    InputError for forms or shared arrays that differ.
+    """
     kind = form(parts[0])
+    shared = [part.shared if isinstance(part, Stored) else part for part in parts]
     if any(form(part) != kind for part in parts) or any(
-            not np.array_equal(part[name], parts[0][name]) for part in parts for name in SHARED if name in parts[0]):
+            not np.array_equal(one[name], shared[0][name]) for one in shared for name in SHARED if name in shared[0]):
         raise InputError("p(z) of different forms or edges can't be averaged; bring them to one grid first")
+    if isinstance(parts[0], Stored):
+        return Stored(parts[0].n, kind, parts[0].shared, lambda rows: combined([part.read(rows) for part in parts]))
     if kind == "mixture":
         weights = np.concatenate([np.asarray(part["weights"]) / len(parts) for part in parts], axis=1)
         return {"weights": weights} | {name: np.concatenate([part[name] for part in parts], axis=1) for name in ("means", "stds")}
-    name, shared = ("pz", "edges") if kind == "histogram" else ("locs", "levels")
-    return {name: np.mean([np.asarray(part[name], float) for part in parts], axis=0), shared: parts[0][shared]}
+    if kind == "histogram":
+        return {"pz": np.mean([np.asarray(part["pz"], float) for part in parts], axis=0), "edges": parts[0]["edges"]}
+    return {"locs": quantiles.pooled(parts[0]["levels"], [part["locs"] for part in parts]), "levels": parts[0]["levels"]}
 
 
-def take(arrays: dict, rows) -> dict:
-    """The same p(z) of some rows."""
+def take(arrays: dict | Stored, rows) -> dict:
+    """The same p(z) of some rows, a slice or row numbers."""
+    if isinstance(arrays, Stored):
+        return arrays.read(rows)
     return {name: values if name in SHARED else np.asarray(values)[rows] for name, values in arrays.items()}
 
 
-def summaries(arrays: dict, edges) -> dict[str, np.ndarray]:
+def own_edges(arrays: dict | Stored, edges) -> np.ndarray:
+    """The edges of a histogram's own bins, for another form `edges`."""
+    return np.asarray((arrays.shared if isinstance(arrays, Stored) else arrays).get("edges", edges), float)
+
+
+def length(arrays: dict | Stored) -> int:
+    """Number of objects."""
+    return arrays.n if isinstance(arrays, Stored) else len(next(v for name, v in arrays.items() if name not in SHARED))
+
+
+def summaries(arrays: dict | Stored, edges) -> dict[str, np.ndarray]:
     """mean, mode, median, l68, u68, l95, u95 and `outside`, the probability beyond the edges, each (n,); the mean is the
     form's own, the others are read from the bins of `edges`, or of a histogram's own."""
     def block(some, pz, bins):
@@ -123,24 +167,39 @@ def summaries(arrays: dict, edges) -> dict[str, np.ndarray]:
     return _in_blocks(arrays, edges, block)
 
 
-def central(arrays: dict, half_widths: dict, edges) -> dict[str, np.ndarray]:
+def central(arrays: dict | Stored, half_widths: dict, edges) -> dict[str, np.ndarray]:
     """`c{level}_low`, `c{level}_high` in percent, each (n,): the central intervals of {level: half-width in PIT}
     (`calibration.conformal`)."""
     def block(some, pz, bins):
-        return {f"c{round(100 * float(level))}_{side}": histogram.quantile(pz, bins, 0.5 + sign * half)
-                for level, half in half_widths.items() for side, sign in (("low", -1), ("high", 1))}
+        levels = {f"c{round(100 * float(level))}_{side}": 0.5 + sign * half
+                  for level, half in half_widths.items() for side, sign in (("low", -1), ("high", 1))}
+        return dict(zip(levels, histogram.quantiles(pz, bins, levels.values()), strict=True))
 
     return _in_blocks(arrays, edges, block)
 
 
-def _in_blocks(arrays: dict, edges, function, size: int = 20_000) -> dict[str, np.ndarray]:
+def compressed(arrays: dict | Stored, edges, bound: float = 0.005) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(levels (k,), locs (n, k), error (n,)): the fewest of 8, 16 or 32 quantiles with which the cdf at the bins of `edges`, or
+    of a histogram's own, changes by at most `bound` in all rows, or 32 where that doesn't do; error = the largest change of a
+    row. Where a row is empty between two modes, its error may reach half the distance of two levels and a little more, 0.03.
+    """
+    for count in (8, 16, 32):
+        found = _in_blocks(arrays, edges, lambda some, pz, bins, count=count: dict(
+            zip(("locs", "error"), quantiles.fitted(pz, bins, count), strict=True)))
+        if np.nanmax(found["error"], initial=0.0) <= bound:
+            break
+    return quantiles.levels(count), found["locs"], found["error"]
+
+
+def _in_blocks(arrays: dict | Stored, edges, function) -> dict[str, np.ndarray]:
     """function(p(z) of some rows, their probabilities, edges) of all rows, so that not all histograms are held at once."""
-    edges = np.asarray(arrays.get("edges", edges), float)
-    n = len(next(values for name, values in arrays.items() if name not in SHARED))
-    parts = []
-    for first in range(0, max(n, 1), size):
-        some = take(arrays, slice(first, first + size))
-        parts.append(function(some, probabilities(some, edges), edges))
+    edges = own_edges(arrays, edges)
+    some = (take(arrays, rows) for rows in blocks(length(arrays)))
+    return _joined(function(part, probabilities(part, edges), edges) for part in some)
+
+
+def _joined(parts) -> dict[str, np.ndarray]:
+    parts = list(parts)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -30,19 +30,28 @@ def mean(levels, locs) -> np.ndarray:
     return ((at[:, 1:] + at[:, :-1]) / 2) @ np.diff(whole)
 
 
-def compress(pz, edges, bound: float = 0.005, most: int = 32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(levels (k,), locs (n, k), error (n,)): the fewest of 8, 16 or `most` quantiles with which the cdf of histograms changes
-    by at most `bound` in all rows, or `most` where that doesn't do; error = the largest change of a row at the inner edges:
-    what lies beyond the last edge is put onto it.
+def pooled(levels, members: list) -> np.ndarray:
+    """(n, k) locations at `levels` (k,) of the mean cdf of members' locs (n, k): the mean of straight pieces is straight between
+    all members' locations, so the inversion is exact."""
+    if len(members) == 1:
+        return np.asarray(members[0], float)
+    whole, at = ends(levels, members[0])[0], np.stack([ends(levels, locs)[1] for locs in members], axis=1)
+    out = np.full(np.shape(members[0]), np.nan)
+    for k in np.flatnonzero(np.isfinite(at).all(axis=(1, 2))):
+        knots = np.sort(at[k], axis=None)
+        below = np.mean([np.interp(knots, row, whole) for row in at[k]], axis=0)
+        out[k] = np.interp(levels, below, knots)
+    return out
 
-    Levels lie closer towards 0 and 1, where straight lines fit a tail worst. Where a row is empty between two modes, its error
-    may reach half the distance of two levels and a little more, 0.03 with 32.
-    """
+
+def levels(count: int) -> np.ndarray:
+    """(count,) levels that lie closer towards 0 and 1, where straight lines fit a tail worst."""
+    return 0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
+
+
+def fitted(pz, edges, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(locs (n, count), error (n,)) of histograms: their quantiles at `levels`, the largest change of a row's cdf at the inner
+    edges; what lies beyond the last edge is put onto it."""
     edges, total = np.asarray(edges, float), np.cumsum(np.asarray(pz, float), axis=1)
-    for count in (8, 16, most):
-        levels = 0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
-        locs = np.column_stack([histogram.quantile(pz, edges, level) for level in levels])
-        error = np.abs(cdf(levels, locs, edges[1:-1]) - total[:, :-1]).max(axis=1)
-        if np.nanmax(error, initial=0.0) <= bound:
-            break
-    return levels, locs, error
+    locs = np.column_stack(histogram.quantiles(pz, edges, levels(count)))
+    return locs, np.abs(cdf(levels(count), locs, edges[1:-1]) - total[:, :-1]).max(axis=1)

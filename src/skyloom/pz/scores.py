@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom.pz import histogram
+from skyloom.pz import histogram, metrics
 
 FLOOR = 1e-3  # least density in the logarithmic score: a single impossible truth doesn't decide a table
+FEWER = 200  # resamples at most of the PIT statistics: each sorts all values
 TAIL = 1e-4  # PIT beyond which an object is an outlier of its own p(z) (Schmidt et al. 2020)
 
 
@@ -21,6 +22,11 @@ def pit(pz, edges, z) -> np.ndarray:
     k = np.clip(np.searchsorted(edges, z, side="right") - 1, 0, len(edges) - 2)
     rows, share = np.arange(len(z)), np.clip((z - edges[k]) / np.diff(edges)[k], 0, 1)
     return np.clip(below[rows, k] + share * (below[rows, k + 1] - below[rows, k]), 0, 1)
+
+
+def known_pit(pz, edges, z) -> np.ndarray:
+    """`pit`, NaN where a row of p(z) or its z holds one."""
+    return np.where(np.isfinite(pz).all(axis=1) & np.isfinite(z), pit(pz, edges, z), np.nan)
 
 
 def ks(u) -> np.ndarray:
@@ -71,49 +77,55 @@ def brier_terms(pz, edges, z) -> np.ndarray:
     return (np.asarray(pz, float) ** 2).sum(axis=1) - 2 * at + 1
 
 
-def coverage_terms(level: float):
-    """Function (pz, edges, z) -> (n,): 1 where the central interval of `level` holds the truth."""
-    def terms(pz, edges, z):
-        u = pit(pz, edges, z)
-        return np.where(np.isfinite(u), np.abs(u - 0.5) <= level / 2, np.nan).astype(float)
-
-    return terms
+def covered(level: float):
+    """Function of PIT values (n,): 1 where the central interval of `level` holds the truth."""
+    return lambda u: np.where(np.isfinite(u), np.abs(u - 0.5) <= level / 2, np.nan).astype(float)
 
 
-def outlier_terms(pz, edges, z) -> np.ndarray:
-    """(n,) 1 where the PIT is below TAIL or above 1 - TAIL."""
-    u = pit(pz, edges, z)
+def beyond(u) -> np.ndarray:
+    """(n,) 1 where PIT values are below TAIL or above 1 - TAIL."""
     return np.where(np.isfinite(u), (u < TAIL) | (u > 1 - TAIL), np.nan).astype(float)
 
 
-# (metric, convention): means of terms an object; statistics of all PIT values together
-TERMS = {("cde_loss", "histogram"): histogram.cde_terms, ("crps", "z"): crps_terms, ("log_score", f"floor={FLOOR}"): log_terms,
-         ("brier", "bins"): brier_terms, ("coverage", "0.68"): coverage_terms(0.68), ("coverage", "0.90"): coverage_terms(0.90),
-         ("coverage", "0.95"): coverage_terms(0.95), ("pit_outlier_rate", str(TAIL)): outlier_terms}
+# (metric, convention): means of terms an object, of p(z) or of PIT values; statistics of all PIT values together
+OF_PZ = {("cde_loss", "histogram"): histogram.cde_terms, ("crps", "z"): crps_terms, ("log_score", f"floor={FLOOR}"): log_terms,
+         ("brier", "bins"): brier_terms}
+OF_PIT = {("coverage", "0.68"): covered(0.68), ("coverage", "0.90"): covered(0.90), ("coverage", "0.95"): covered(0.95),
+          ("pit_outlier_rate", str(TAIL)): beyond}
+TERMS = (*OF_PZ, *OF_PIT)
 SHAPES = {("pit_ks", "D"): ks, ("pit_cvm", "W2"): cvm, ("pit_ad", f"A2,clip={TAIL}"): ad}
 
 
-def pz_metrics(pz, edges, z, bootstrap: int = 1000, seed: int = 0) -> list[tuple]:
-    """(metric, convention, value, lo68, hi68, n) of every score; rows with NaN in p(z) or z don't count. Intervals as in
-    `metrics.point_metrics`, of the PIT statistics from at most 200 resamples."""
+def terms(pz, edges, z) -> dict[str | tuple[str, str], np.ndarray]:
+    """What every score needs of an object: `pit` and the terms of TERMS, each (n,); NaN in all of them where p(z) or z has one,
+    so that they can be worked out a block of objects at a time."""
     pz, z = np.asarray(pz, float), np.asarray(z, float)
-    good = np.isfinite(pz).all(axis=1) & np.isfinite(z)
-    pz, z, n = pz[good], z[good], int(good.sum())
-    rng = np.random.default_rng(seed)
+    u = known_pit(pz, edges, z)
+    found = {name: np.where(np.isfinite(u), function(pz, edges, z), np.nan) for name, function in OF_PZ.items()}
+    return {"pit": u} | found | {name: function(u) for name, function in OF_PIT.items()}
+
+
+def pz_metrics(pz, edges, z, bootstrap: int = 1000, seed: int = 0) -> list[tuple]:
+    """`of_terms` of whole histograms."""
+    return of_terms(terms(pz, edges, z), bootstrap, seed)
+
+
+def of_terms(found: dict, bootstrap: int = 1000, seed: int = 0) -> list[tuple]:
+    """(metric, convention, value, lo68, hi68, n) of every score of the objects' `terms`; those of NaN don't count. Intervals as
+    in `metrics.point_metrics`, of the PIT statistics from at most FEWER resamples."""
+    good = np.isfinite(found["pit"])
+    n, rng = int(good.sum()), np.random.default_rng(seed)
     out = []
-    for name, function in TERMS.items():
-        out.append((*name, *_interval(function(pz, edges, z), lambda x: x.mean(axis=-1), n, bootstrap, rng), n))
-    u = pit(pz, edges, z)
+    for name in TERMS:
+        out.append((*name, *_interval(found[name][good], lambda x: x.mean(axis=-1), n, bootstrap, rng), n))
     for name, function in SHAPES.items():
-        out.append((*name, *_interval(u, function, n, min(bootstrap, 200), rng), n))
+        out.append((*name, *_interval(found["pit"][good], function, n, min(bootstrap, FEWER), rng), n))
     return out
 
 
 def _interval(values, function, n, bootstrap, rng) -> tuple[float, float, float]:
     if not n:
         return np.nan, np.nan, np.nan
-    draws, block = [], max(1, 2_000_000 // n)
-    for first in range(0, bootstrap, block):
-        draws.append(function(values[rng.integers(0, n, (min(block, bootstrap - first), n))]))
+    draws = [function(values[rows]) for rows in metrics.drawn(n, bootstrap, rng, 2_000_000)]
     lo, hi = np.percentile(np.concatenate(draws), (16, 84)) if bootstrap else (np.nan, np.nan)
     return float(function(values)), float(lo), float(hi)

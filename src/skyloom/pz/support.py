@@ -17,6 +17,24 @@ def features(magnitudes: np.ndarray) -> np.ndarray:
     return np.column_stack([magnitudes, np.diff(magnitudes, axis=1)])
 
 
+def judged(magnitudes, training, held, block: int = 100_000) -> dict[str, np.ndarray]:
+    """`p_value`, `pattern_seen`, `in_range` (n,) of magnitudes (n, band); training and held (n,) say which objects are. Distances
+    are looked up a block of objects at a time."""
+    n = len(magnitudes)
+    out = {"p_value": np.full(n, np.nan), "pattern_seen": np.ones(n, bool), "in_range": np.ones(n, bool)}
+    if not magnitudes.shape[1]:
+        return out
+    known, others = features(magnitudes[training]), features(magnitudes[held])
+    for first in range(0, n, block):
+        rows = slice(first, first + block)
+        out["p_value"][rows], out["pattern_seen"][rows] = p_values(known, others, features(magnitudes[rows]))
+    if training.any():
+        with np.errstate(invalid="ignore"):
+            low, high = np.nanmin(magnitudes[training], axis=0), np.nanmax(magnitudes[training], axis=0)
+            out["in_range"] = ~((magnitudes < low) | (magnitudes > high)).any(axis=1)
+    return out
+
+
 def p_values(training: np.ndarray, held: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(p (n,), pattern_seen (n,) bool) of objects x (n, k) against training (t, k) with held-out objects (h, k).
 

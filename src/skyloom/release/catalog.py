@@ -8,19 +8,17 @@ from skyloom.cutouts.stamps import STATUS
 from skyloom.errors import InputError
 from skyloom.measure.sources import FLAGS as MORPHOLOGY
 from skyloom.pz import distribution
+from skyloom.release.flags import BITS, flag_bits
 
-BITS = {"g_not_ok": 0, "r_not_ok": 1, "i_not_ok": 2, "z_not_ok": 3, "y_not_ok": 4, "missing_magnitude": 5,
-        "no_z_std": 6, "no_z_phot": 7, "no_source": 8, "blend": 9, "edge": 10, "no_psf": 11, "sersic_failed": 12,
-        "masked_pixels": 13, "extraction_failed": 14, "target_off_centre": 15, "no_z_spec_err": 16, "ps1_not_ok": 17,
-        "galex_not_ok": 18, "unwise_not_ok": 19, "hsc_not_ok": 20, "extrapolated": 21}
 UNLIKE = 0.01  # conformal p-value at or below which an object is unlike training
 # worst first: what `status_{service}` says when bands differ
 _ORDER = ("failed", "no_coverage", "too_small", "masked", "ok")
 
 
 def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
-    """{model: {object_id, mean, std, seeds}} of predictions (dicts with model, seed, object_id, z); of those with p(z) (in one
-    of `distribution.FORMS`) also `arrays`, their mean over seeds, and `uncertainty`, what of its spread the seeds agree on.
+    """{model: {object_id, mean, std, seeds}} of predictions (dicts with model, seed, object_id, z); of those with p(z) (the
+    arrays of one of `distribution.FORMS`, or `stored`) also `arrays`, their mean over seeds, and `uncertainty`, what of its
+    spread the seeds agree on.
 
     InputError if two predictions of the run don't hold the same objects in the same order, or seeds of one model were trained on
     different data (`data_hash`).
@@ -37,8 +35,9 @@ def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
                              "rerun train")
         block["z"].append(one["z"])
         block["seeds"].append(one["seed"])
-        if distribution.form(one):
-            block["parts"].append({name: one[name] for name in distribution.NAMES if name in one})
+        part = one.get("stored") or {name: one[name] for name in distribution.NAMES if name in one}
+        if distribution.form(part):
+            block["parts"].append(part)
     for block in out.values():
         z = np.stack(block["z"])
         if parts := block.pop("parts"):
@@ -61,15 +60,15 @@ def worst_status(status: np.ndarray) -> np.ndarray:
 
 
 def flags(table: dict[str, np.ndarray], status, bands, magnitudes, surveys=None) -> np.ndarray:
-    """int32 flags (n,) of dataset columns, bits as in `BITS`; morphology bits are those of the i band (or the first).
+    """int32 flags (n,) of dataset columns, bits as of `release.flags`; morphology bits are those of the i band (or the first).
 
     `surveys` {name: status (n, band)} of a multi-survey run: `{survey}_not_ok` where no band of it is ok.
     """
-    n = len(table["object_id"])
+    n, known = len(table["object_id"]), flag_bits(surveys or ())
     out = np.zeros(n, np.int32)
 
     def raise_bit(name, where):
-        out[np.asarray(where, bool)] |= 1 << BITS[name]
+        out[np.asarray(where, bool)] |= 1 << known[name]
 
     if status is not None:
         for b, band in enumerate(bands):

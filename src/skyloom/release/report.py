@@ -13,6 +13,15 @@ overflow-x:auto}td,th{padding:.15rem .6rem;border-bottom:1px solid #eee;
 text-align:right}th{background:#f6f6f6}td:first-child,th:first-child{text-align:left}img{max-width:100%}
 .note{background:#fff6e0;border-left:4px solid #e0a000;padding:.5rem 1rem}figcaption{font-size:13px;color:#555}"""
 
+TITLES = {"ablations": "Fusion models by the surveys they see (Mantis Shrimp's Table 4)",
+          "subsets": "Named subsets (Mantis Shrimp's Table 5)",
+          "paired": "Differences between models on the same objects; intervals over objects and seeds",
+          "nz": "Mean redshift of the stacked p(z) of tomographic bins against the truth",
+          "degradation": "One model when surveys are hidden from it", "sweep": "Grid of options on validation, best first",
+          "attribution": "Shapley values and MM-SHAP of every band in bins of z_spec"}
+CAPTIONS = {"binned": "Metrics in redshift bins", "attribution": "What each band does to the redshift: a positive Shapley value "
+            "means that the target's light in this band raises it"}
+
 
 def table(frame, most: int = 200) -> str:
     """An HTML table of a DataFrame's first `most` rows; floats with 4 significant digits, NaN as n/a."""

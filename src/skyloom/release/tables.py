@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from skyloom.models import families
+
 _DATA = {("ps1",): "Optical only", ("galex", "ps1"): "Optical and UV", ("ps1", "unwise"): "Optical and IR",
          ("galex", "ps1", "unwise"): "Optical, UV, and IR"}
 # column, metric, convention, factor: Engel et al. (2025), tables 4 and 5
@@ -28,7 +30,7 @@ def ablations(frame, surveys: dict[str, list[str]]):
     overall = frame[(frame["seed"] == "all") & (frame["subset"] == "") & (frame["z_min"] == "")]
     rows = []
     for model, seen in surveys.items():
-        fusion = "Neither" if len(seen) == 1 else "Early" if model.startswith("mantis_early") else "Late"
+        fusion = "Neither" if len(seen) == 1 else families.of(model).fusion.capitalize()
         rows.append({"fusion": fusion, "data": _DATA.get(tuple(sorted(seen)), " + ".join(seen)), "model": model,
                      **_numbers(overall[overall["model"] == model])})
     order = list(_DATA.values())
@@ -45,3 +47,15 @@ def subsets(frame):
     rows = [{"sample": subset, "model": model, **_numbers(part)}
             for (subset, model), part in named.groupby(["subset", "model"], sort=False)]
     return pandas.DataFrame(rows, columns=["sample", "model", *(c for name, *_ in _COLUMNS for c in (name, f"{name}_err")), "n"])
+
+
+def overall(frame):
+    """Overall metrics: a row a metric, a column a model and kind of seed; the mean's point metrics and the scores of p(z)."""
+    shown = frame[frame["z_min"].isna() & frame["subset"].isna() & frame["seed"].isin(["all", "ensemble"])]
+    shown = shown[~shown["convention"].str.endswith(("|mode", "|median"))]
+    several = frame["seed"].nunique() > 3  # with one seed its mean and its ensemble are the seed itself
+    shown = shown if several else shown[shown["seed"] == "all"]
+    name = shown["model"] + (" " + shown["seed"] if several else "")
+    value = shown["value"].map("{:.4g}".format) + " ± " + ((shown["hi68"] - shown["lo68"]) / 2).map("{:.2g}".format)
+    wide = shown.assign(name=name, text=value).pivot_table("text", ["metric", "convention"], "name", "first", sort=False)
+    return wide.reset_index().fillna("n/a")

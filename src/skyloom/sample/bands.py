@@ -18,8 +18,8 @@ def by_wavelength(magnitudes: list[str]) -> list[str]:
 
 
 def errors_of(names, magnitudes: list[str]) -> dict[str, str]:
-    """{magnitude column: its error column} among a table's column names: `_magerr` or `_magsigma` instead of `_mag`."""
-    ends = ("err", "sigma")
+    """{magnitude column: its error column} among a table's column names: `_magerr`, `_magsigma`, `_mag_err` for `_mag`."""
+    ends = ("err", "sigma", "_err")
     return {m: next(m + end for end in ends if m + end in names) for m in magnitudes if any(m + end in names for end in ends)}
 
 

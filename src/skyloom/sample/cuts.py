@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from skyloom.errors import InputError
 from skyloom.sample import regions
 
 BANDS = ("g", "r", "i", "z", "y")
@@ -37,7 +38,8 @@ def masks(options: dict, magnitude_columns) -> list[tuple[str, tuple[str, ...], 
         out.append(("isprimary", ("isprimary",), lambda f: f["isprimary"]))
     if options["magnitudes"]:
         out.append(("magnitude_range", tuple(magnitude_columns), magnitudes))
-    out.append(("duplicate_specz_name", ("specz_name",), lambda f: ~f["specz_name"].duplicated()))
+    out.append(("duplicate_specz_name", ("specz_name",),
+                lambda f: ~f["specz_name"].duplicated() | f["specz_name"].isna() | (f["specz_name"] == "")))
     out.append(("duplicate_object_id", ("object_id",), lambda f: ~f["object_id"].duplicated()))
     return out
 
@@ -75,16 +77,44 @@ def _values(row) -> str:
     return ";".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in row)
 
 
-def without(frame, known_ids, known_ra, known_dec, radius: float = 1.0):
-    """Mask of the rows of `frame` that are neither in `known_ids` nor within `radius` arcsec of a known position."""
+def refuse_empty(kept, rejected, parts, step: str, sample: str) -> None:
+    """InputError where the rows `kept` lack one of the `parts` (values of the column `part`; with none, where nothing is kept).
+
+    It names the cut that took most.
+    """
+    for part in parts or [""]:
+        own = rejected[rejected["part"] == part] if part and "part" in rejected else rejected
+        if (part in set(kept["part"])) if part and "part" in kept else len(kept):
+            continue
+        counts = own["cut"].value_counts()
+        why = f"; `{counts.index[0]}` dropped {counts.iloc[0]} of {len(own)}" if len(own) else ""
+        raise InputError(f"{step} left no object of {sample}{f', {part} table' if part else ''}{why}: look at its values, or "
+                         "change `cuts`")
+
+
+def nearest(ra, dec, known_ra, known_dec, radius: float = 1.0) -> np.ndarray:
+    """Index (n,) of the known position nearest to each position (deg), -1 where none lies within `radius` arcsec.
+
+    NaN is near to nothing.
+    """
     from scipy.spatial import cKDTree
 
-    apart = ~frame["object_id"].isin(known_ids).to_numpy()
-    if len(known_ra) and len(frame):
-        tree = cKDTree(unit_vectors(known_ra, known_dec))
+    out = np.full(len(ra), -1)
+    there, here = unit_vectors(known_ra, known_dec), unit_vectors(ra, dec)
+    known, asked = (np.flatnonzero(np.isfinite(vectors).all(axis=1)) for vectors in (there, here))
+    if len(known) and len(asked):
         chord = 2 * np.sin(np.radians(radius / 3600) / 2)
-        distance, _ = tree.query(unit_vectors(frame["ra"], frame["dec"]), distance_upper_bound=chord)
-        apart &= ~np.isfinite(distance)
+        distance, index = cKDTree(there[known]).query(here[asked], distance_upper_bound=chord)
+        near = np.isfinite(distance)
+        out[asked[near]] = known[index[near]]
+    return out
+
+
+def without(frame, known_ids, known_ra, known_dec, radius: float = 1.0):
+    """Mask of the rows of `frame` that are neither in `known_ids` nor, where both have positions, within `radius` arcsec."""
+    apart = ~frame["object_id"].isin(known_ids).to_numpy()
+    if len(known_ra) and "ra" in frame:
+        apart &= nearest(frame["ra"], frame["dec"], known_ra, known_dec, radius) < 0
     return apart
 
 

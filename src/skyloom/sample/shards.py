@@ -65,6 +65,7 @@ def assign(names: list[str], object_id, ra=None, dec=None) -> np.ndarray:
     """Shard name of every object; InputError if some position lies in no shard of the plan."""
     object_id = np.asarray(object_id)
     out = np.full(len(object_id), "", object)
+    hashed: dict[int, np.ndarray] = {}
     for name in names:
         match = _NAME.fullmatch(name)
         if not match:
@@ -72,7 +73,10 @@ def assign(names: list[str], object_id, ra=None, dec=None) -> np.ndarray:
         if match[1]:
             out[pixels(int(match[2]), ra, dec) == int(match[3])] = name
         else:
-            out[bucket(object_id, int(match[5])) == int(match[6])] = name
+            count = int(match[5])
+            if count not in hashed:
+                hashed[count] = bucket(object_id, count)
+            out[hashed[count] == int(match[6])] = name
     missing = np.flatnonzero(out == "")
     if len(missing):
         raise InputError(f"{len(missing)} objects lie in no shard of the plan (first: {object_id[missing[0]]}); "

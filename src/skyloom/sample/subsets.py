@@ -41,6 +41,15 @@ def select(name: str, expression: str, columns: dict[str, np.ndarray]) -> np.nda
     return np.broadcast_to(found, size)
 
 
+def masks(expressions: dict[str, str], columns: dict[str, np.ndarray], rows: np.ndarray, asked=()) -> dict[str, np.ndarray]:
+    """{name: (m,) bool} of the subsets that hold for any of the given rows; InputError for one of `asked` that doesn't."""
+    out = {name: select(name, text, columns)[rows] for name, text in expressions.items()}
+    for name, chosen in out.items():
+        if not chosen.any() and name in asked:
+            raise InputError(f"`evaluation.subsets.{name}` holds for no testing object; loosen it or leave it out")
+    return {name: chosen for name, chosen in out.items() if chosen.any()}
+
+
 def binned(bins: dict[str, list[float]]) -> dict[str, str]:
     """{`expression [low, high)`: condition} of every bin of {expression: edges}, as `select` reads it."""
     return {f"{text} [{low:g}, {high:g})": f"({text}) >= {low} and ({text}) < {high}"
@@ -66,6 +75,11 @@ def _value(node, columns):
     return columns[node.id] if isinstance(node, ast.Name) else node.value
 
 
+def _value_there(value):
+    """Where something stands: NaN and None are no value, and not unequal to any."""
+    return np.equal(value, value) & np.not_equal(value, None) if np.ndim(value) else value == value
+
+
 _COMPARE = {ast.Lt: np.less, ast.LtE: np.less_equal, ast.Gt: np.greater, ast.GtE: np.greater_equal, ast.Eq: np.equal,
-            ast.NotEq: lambda a, b: np.not_equal(a, b) & (np.equal(a, a) if not isinstance(a, str) else True)}
+            ast.NotEq: lambda a, b: np.not_equal(a, b) & _value_there(a) & _value_there(b)}
 _ARITHMETIC = {ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide}

@@ -54,7 +54,7 @@ def templates() -> np.ndarray:
     folder = Path(importlib.util.find_spec("galsim").origin).parent / "share" / "SEDs"
     rows = []
     for name, slope in _TAIL.items():
-        wave, flux = np.loadtxt(folder / f"CWW_{name}_ext_more.sed", unpack=True, usecols=(0, 1))
+        wave, flux = np.loadtxt(folder / f"CWW_{name}_ext_more.sed", unpack=True, usecols=(0, 1), encoding="utf-8")
         log = np.interp(np.log(WAVE), np.log(wave), np.log(np.maximum(flux, 1e-30)))
         at_2um = np.interp(np.log(2e4), np.log(WAVE), log)
         rows.append(np.where(WAVE > 2e4, at_2um + slope * np.log(np.maximum(WAVE, 2e4) / 2e4), log))
@@ -89,7 +89,8 @@ def table(survey: str) -> np.ndarray:
 
     Three seconds of integrals, the same at each start: kept as long as this module and its libraries stay as they are.
     """
-    made_of = [Path(__file__).read_text(), np.__version__, *(metadata.version(name) for name in ("galsim", "speclite"))]
+    versions = [np.__version__, *(metadata.version(name) for name in ("galsim", "speclite"))]
+    made_of = [Path(__file__).read_text(encoding="utf-8"), *versions]
     return memory.array(f"seds_{survey}", "\n".join(made_of), functools.partial(_integrated, survey))
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from safetensors.torch import load, save
 
+from skyloom import typed
 from skyloom.errors import InputError
-from skyloom.models import registry, scaling, tabular
+from skyloom.models import scaling
+from skyloom.models.card import Card
+from skyloom.models.families import galaxiesml_cnn, tabular
 from skyloom.models.heads import Head
+from skyloom.models.tabular import Columns
 from skyloom.pz import distribution
-from skyloom.train import estimation, fitting, loop
+from skyloom.train import data, estimation, fitting, loop
+
+KINDS = {"skyloom.tabular": tabular.FAMILY, "skyloom.image": galaxiesml_cnn.FAMILY}
 
 
-def fit(columns: dict, read: fitting.Columns, z: np.ndarray, options: dict, seeds) -> dict:
+def fit(columns: dict, read: Columns, z: np.ndarray, options: dict, seeds) -> dict:
     """A model as plain data from columns {name: (n,)} and redshifts z (n,): one network a seed, trained for all of its epochs.
 
     `options` over the tabular estimator's defaults. InputError for columns that are missing or too few rows.
@@ -23,15 +31,14 @@ def fit(columns: dict, read: fitting.Columns, z: np.ndarray, options: dict, seed
     missing = [name for name in read.inputs if name not in columns]
     if missing:
         raise InputError(f"the training table has no column `{missing[0]}`; it has {', '.join(map(str, columns))[:160]}")
-    options = registry.options("tabular", options)
-    split = SimpleNamespace(path="the training table", columns={**columns, "specz_redshift": np.asarray(z, float)})
-    rows, members, table, head = fitting.rows_of(split, np.ones(len(z), bool)), [], {}, None
-    for seed in seeds:
-        loop.prepare(int(seed), 1)
-        model, head, table, arrays = fitting.network(split, rows, options, read)
-        loop.run_epochs(model, head.loss, arrays, options, int(seed), torch.device("cpu"))
-        members.append(save({name: p.detach().contiguous() for name, p in model.named_parameters()}))
-    return {"kind": "skyloom.tabular", "options": options, "table": table, "head": head.facts(), "members": members}
+    family = tabular.FAMILY
+    options = family.options(options)
+    split = _split("the training table", {**columns, data.REDSHIFT: np.asarray(z, float)})
+    rows = fitting.usable(split, family.least)
+    facts = family.facts(options, {name: split.columns[name][rows] for name in (*read.inputs, data.REDSHIFT)}, read)
+    card = Card("tabular", options, **facts)
+    return {"kind": "skyloom.tabular", "options": typed.plain(options), "table": card.table, "head": card.head,
+            "members": _members(family, card, split, rows, seeds)}
 
 
 def fit_images(columns: dict, magnitudes: list[str], image: str, ivar: str, z: np.ndarray, options: dict, seeds) -> dict:
@@ -43,35 +50,36 @@ def fit_images(columns: dict, magnitudes: list[str], image: str, ivar: str, z: n
     shape = np.shape(columns[image])
     if len(shape) != 4 or shape[2] != shape[3] or shape[2] < 32 or np.shape(columns[ivar]) != shape:
         raise InputError(f"`{image}` has the shape {shape}; it must be (n, band, y, y), at least 32 px, as `{ivar}`")
-    options = {**registry.options("galaxiesml_cnn", {"head": "mixture", "augment": True}), **options, "size": shape[2]}
-    rows = np.flatnonzero(np.isfinite(z))
-    seen = {name: np.asarray(columns[name], float)[rows] for name in magnitudes}
-    model = {"kind": "skyloom.image", "options": options, "image": image, "ivar": ivar, "bands": shape[1],
-             "table": {**scaling.fit_table(seen, "default", True), "errors": {}},
-             "scaling": scaling.fit_image(np.asarray(columns[ivar])[rows[:256]], "default") | {"ivar": options["ivar"]},
-             "head": Head(options["head"], options["outputs"], float(z[rows].min()), float(z[rows].max()) + 1e-6).facts()}
-    head, members = Head(**model["head"]), []
-    arrays = loop.Arrays(lambda at: _pixels(model, columns, rows[at]), torch.from_numpy(scaling.table(seen, model["table"])),
-                             torch.tensor(z[rows], dtype=torch.float32))
+    family = galaxiesml_cnn.FAMILY
+    options = dataclasses.replace(family.options({"head": "mixture", "augment": True, **options}), size=shape[2])
+    split = _split("the training table", {**columns, data.REDSHIFT: np.asarray(z, float)}, image, ivar)
+    rows = fitting.usable(split, family.least)
+    seen, low, high = {name: np.asarray(columns[name], float)[rows] for name in magnitudes}, z[rows].min(), z[rows].max()
+    pixels = scaling.fit_image(np.asarray(columns[ivar])[rows[:256]], "default") | {"ivar": options.ivar}
+    card = Card("galaxiesml_cnn", options, tuple(magnitudes), {**scaling.fit_table(seen, "default", True), "errors": {}}, pixels,
+                [""] * shape[1], Head(options.head, options.outputs, float(low), float(high) + 1e-6).facts())
+    return {"kind": "skyloom.image", "options": typed.plain(options), "image": image, "ivar": ivar, "bands": shape[1],
+            "table": card.table, "scaling": card.image, "head": card.head,
+            "members": _members(family, card, split, rows, seeds)}
+
+
+def _split(path: str, columns: dict, image: str = "", ivar: str = "") -> SimpleNamespace:
+    """Columns in memory, as families read a packed split."""
+    pixels = {"images": lambda rows: np.asarray(columns[image])[rows], "ivar": lambda rows: np.asarray(columns[ivar])[rows]}
+    return SimpleNamespace(path=path, n=len(next(iter(columns.values()))), columns=columns, **(pixels if image else {}))
+
+
+def _members(family, card: Card, split, rows: np.ndarray, seeds) -> list[bytes]:
+    """Weights of one network a seed."""
+    arrays, out = fitting.arrays(family, card, split, rows, training=True), []
     for seed in seeds:
         loop.prepare(int(seed), 1)
-        net = _network(model, head)
-        loop.run_epochs(net, head.loss, arrays, options, int(seed), torch.device("cpu"))
-        members.append(save({name: p.detach().contiguous() for name, p in net.named_parameters()}))
-    return {**model, "members": members}
-
-
-def _network(model: dict, head: Head):
-    """An untrained network of a model."""
-    if model["kind"] == "skyloom.tabular":
-        return registry.build_tabular(model["options"], model["table"], head)
-    channels = model["bands"] * (2 if model["scaling"]["ivar"] else 1)
-    return registry.build("galaxiesml_cnn", scaling.inputs(model["table"]), channels, model["options"]["size"], head)
-
-
-def _pixels(model: dict, columns: dict, rows) -> np.ndarray:
-    ivar = np.asarray(columns[model["ivar"]])[rows] if model["scaling"]["ivar"] else None
-    return scaling.image(np.asarray(columns[model["image"]])[rows], model["scaling"], ivar)
+        net = family.build(card)
+        last = loop.run_epochs(net, family.loss(card), arrays, card.options, int(seed), torch.device("cpu"))
+        if not math.isfinite(last):
+            raise InputError(f"the training loss is {last}; lower `lr`, or look for absurd values among the inputs")
+        out.append(save({name: p.detach().contiguous() for name, p in net.named_parameters()}))
+    return out
 
 
 def _present(table: dict, columns: dict) -> None:
@@ -83,21 +91,24 @@ def _present(table: dict, columns: dict) -> None:
 def predict(model: dict, columns: dict) -> dict[str, np.ndarray]:
     """p(z) (a form of `distribution.FORMS`) of columns {name: (n,)}: the mean over the model's networks. InputError for a
     missing column, stamps of another shape, or something that is no such model."""
-    if not isinstance(model, dict) or model.get("kind") not in ("skyloom.tabular", "skyloom.image"):
+    family = KINDS.get(model.get("kind")) if isinstance(model, dict) else None
+    if family is None:
         raise InputError("this is no model of skyloom's estimators; inform one first")
-    head, parts, tables = Head(**model["head"]), [], model["kind"] == "skyloom.tabular"
-    stamps = {} if tables else {"errors": {"image": model["image"], "ivar": model["ivar"]}}
-    _present({**model["table"], **stamps}, columns)
-    if not tables and np.shape(columns[model["image"]])[1:] != (model["bands"], *[model["options"]["size"]] * 2):
-        raise InputError(f"`{model['image']}` has the shape {np.shape(columns[model['image']])}, the model was trained on "
+    stamps = [model["image"], model["ivar"]] if "image" in model else []
+    _present({**model["table"], "errors": {**model["table"]["errors"], **dict(enumerate(stamps))}}, columns)
+    if stamps and np.shape(columns[stamps[0]])[1:] != (model["bands"], *[model["options"]["size"]] * 2):
+        raise InputError(f"`{stamps[0]}` has the shape {np.shape(columns[stamps[0]])}, the model was trained on "
                          f"{model['bands']} bands of {model['options']['size']} px")
-    inputs = tabular.raw(columns, model["table"]) if tables else scaling.table(columns, model["table"])
+    size = {"size": model["options"]["size"]} if stamps else {}
+    given = {name: value for name, value in model["options"].items() if name not in size}
+    options = dataclasses.replace(family.options(given, strict=False), **size)
+    inputs = tuple(name for key in ("columns", "extra") for name in model["table"].get(key, ()))
+    card = Card(family.name, options, (*inputs, *model["table"]["errors"].values()), model["table"], model.get("scaling"),
+                [""] * model.get("bands", 0), model["head"])
+    split, parts = _split("the table", columns, *stamps), []
+    arrays, device = family.arrays(card, split, np.arange(split.n)), torch.device("cpu")
     for weights in model["members"]:
-        net = _network(model, head)
+        net = family.build(card)
         net.load_state_dict(load(weights))
-        if tables:
-            out = estimation.predict_table(net, inputs, torch.device("cpu"))
-        else:
-            out = torch.from_numpy(estimation.predict(net, lambda at: _pixels(model, columns, at), inputs, torch.device("cpu")))
-        parts.append(head.pz(out))
+        parts.append(family.outcome(card, estimation.numbers(net, arrays, device, family.batch)))
     return distribution.combined(parts)

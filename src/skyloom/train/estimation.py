@@ -1,4 +1,4 @@
-"""Streaming inference: z of every row, in float32, whatever the size of the file."""
+"""Streaming inference: z or p(z) of every row, in float32, whatever the size of the file."""
 
 from __future__ import annotations
 
@@ -6,67 +6,59 @@ import numpy as np
 import torch
 
 from skyloom.dataset.augment import symmetry
-from skyloom.models import registry
+from skyloom.models.card import Card
+from skyloom.models.family import Arrays, Family
+from skyloom.pz import distribution
+
+ROWS = 32_768  # of a block: a multiple of every family's batch, so that blocks change no batch
 
 
-@torch.no_grad()
-def predict_pz(model, inputs, ebv: np.ndarray, device, batch_size: int = 64, symmetries: int = 1,
-               bins=lambda out: torch.softmax(out.float(), dim=1)) -> np.ndarray:
-    """p(z) (n, bins) float32 of rows with `inputs(rows) -> {survey: (m, band, y, x)}` and ebv (n, k); `bins` turns the
-    network's numbers into probabilities.
+def predicted(family: Family, model, card: Card, split, device, hidden=()) -> dict[str, np.ndarray]:
+    """`z` (n,) of a split's rows and, where the model gives it, p(z) in one of `distribution.FORMS`; z is its mean. Surveys of
+    `hidden` are shown as zero. NaN for objects of which the network sees nothing.
 
     Always the same for the same input: no augmentation, or the mean over all of the square's eight symmetries.
     """
-    model.to(device, memory_format=torch.channels_last).eval()
-    out = []
-    for rows in np.array_split(np.arange(len(ebv)), max(1, -(-len(ebv) // batch_size))):
-        if not len(rows):
-            continue
-        images = {name: torch.from_numpy(pixels).to(device) for name, pixels in inputs(rows).items()}
-        total = sum(bins(model({name: symmetry(image, k) for name, image in images.items()},
-                               torch.from_numpy(ebv[rows]).to(device))) for k in range(symmetries))
-        out.append((total / symmetries).float().cpu().numpy())
-    return np.concatenate(out) if out else np.zeros((0, 0), np.float32)
+    return _of_rows(family, model, card, split, device, np.arange(split.n), family.seen(card, split, hidden), hidden)
 
 
-def pz_of_split(model, card: dict, split, device, hidden=()) -> np.ndarray:
-    """p(z) (n, bins) float32 of a split's rows, surveys of `hidden` at zero; NaN where nothing is left to see."""
-    frames = split.frames(card["options"], card["fusion"] == "early")
-
-    def inputs(rows):
-        found = split.inputs(rows, card["image"], frames)
-        return {name: pixels * (name not in hidden) for name, pixels in found.items()}
-
-    head, more = registry.fusion_head(card["options"]), {}
-    if head.kind != "binned":
-        more["bins"] = lambda out: head.bins(out, np.array(card["bin_edges"]))
-    pz = predict_pz(model, inputs, split.ebv(), device, symmetries=card["options"]["symmetries"], **more)
-    pz = pz.reshape(-1, len(card["bin_edges"]) - 1)
-    seen = split.seen(np.arange(split.n), card["image"]["kind"])
-    blind = ~np.any([seen[name].any(axis=1) for name in card["surveys"] if name not in hidden], axis=0)
-    pz[np.broadcast_to(blind, split.n)] = np.nan
-    return pz
+def in_blocks(family: Family, model, card: Card, split, device, size: int = ROWS):
+    """The same of at most `size` rows after the other, so that no more p(z) is held at once; at least one block, of no rows where
+    there are none."""
+    seen = family.seen(card, split, ())
+    for first in range(0, max(split.n, 1), size):
+        rows = np.arange(first, min(first + size, split.n))
+        yield rows, _of_rows(family, model, card, split, device, rows, seen[rows])
 
 
-@torch.no_grad()
-def predict_table(model, raw: np.ndarray, device, batch_size: int = 4096) -> torch.Tensor:
-    """The raw numbers (n, outputs) of a tabular network for inputs raw (n, k), on the CPU."""
-    model.to(device).eval()
-    parts = [model(None, rows.to(device)).float().cpu() for rows in torch.from_numpy(raw).split(batch_size)]
-    return torch.cat(parts)
+def _of_rows(family: Family, model, card: Card, split, device, rows, seen, hidden=()) -> dict[str, np.ndarray]:
+    arrays = family.arrays(card, split, rows)
+    if hidden:
+        shown = arrays.images
+        arrays.images = lambda rows: {name: pixels * (name not in hidden) for name, pixels in shown(rows).items()}
+    head = family.head(card)
+    empty = torch.zeros((0, head.outputs) if head else 0)
+    parts = [family.outcome(card, numbers(model, arrays, device, family.batch, turn) if len(rows) else empty)
+             for turn in range(getattr(card.options, "symmetries", 1))]
+    found = parts[0]
+    if len(parts) > 1:
+        found = {name: values.astype(parts[0][name].dtype) for name, values in distribution.combined(parts).items()}
+    for name, values in found.items():
+        if name not in distribution.SHARED:
+            values[~seen] = np.nan
+    return {"z": distribution.mean(found), **found} if distribution.form(found) else found
 
 
 @torch.no_grad()
-def predict(model, images, table: np.ndarray, device, batch_size: int = 256) -> np.ndarray:
-    """z (n,), or the numbers of a head (n, outputs), float64, of rows with inputs table (n, k) and `images(rows)` (None for
-    networks without)."""
+def numbers(model, arrays: Arrays, device, batch_size: int, turn: int = 0) -> torch.Tensor:
+    """The raw numbers (n, outputs) of a network for all rows of arrays, on the CPU; images under one of the eight symmetries."""
     model.to(device, memory_format=torch.channels_last).eval()
-    out = []
-    for rows in np.array_split(np.arange(len(table)), max(1, -(-len(table) // batch_size))):
-        if not len(rows):
-            continue
-        image = None
-        if images is not None:
-            image = torch.from_numpy(images(rows)).to(device, memory_format=torch.channels_last)
-        out.append(model(image, torch.from_numpy(table[rows]).to(device)).double().cpu().numpy())
-    return np.concatenate(out) if out else np.zeros(0)
+    n, out = len(arrays.table), []
+    for rows in np.array_split(np.arange(n), max(1, -(-n // batch_size))):
+        images = arrays.images(rows) if arrays.images else None
+        if isinstance(images, dict):
+            images = {name: symmetry(torch.from_numpy(pixels).to(device), turn) for name, pixels in images.items()}
+        elif images is not None:
+            images = symmetry(torch.from_numpy(images).to(device, memory_format=torch.channels_last), turn)
+        out.append(model(images, arrays.table[rows].to(device)).float().cpu())
+    return torch.cat(out)

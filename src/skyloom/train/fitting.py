@@ -1,76 +1,86 @@
-"""A tabular estimator made ready to train: its columns, its network, its arrays. Shared by train and tune."""
+"""A network made ready to train: its rows, its card, its arrays. Shared by train, tune and bench."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
-from skyloom import store
-from skyloom.dataset import read
 from skyloom.errors import InputError
-from skyloom.models import registry, tabular
-from skyloom.models.heads import Head
-from skyloom.sample import bands
-from skyloom.train import loop
-
-LEAST = 5  # objects from which anything is learned at all
+from skyloom.models.card import Card
+from skyloom.models.family import Arrays, Family, Packed, Training
+from skyloom.train import data
 
 
 @dataclass
-class Columns:
-    """What a tabular estimator reads of a packed file: magnitudes from blue to red, their errors, other columns."""
+class Lesson:
+    """A network where training starts, its card, its loss, what it learns from and what watches over it."""
 
-    magnitudes: list[str]
-    errors: dict[str, str]
-    extra: list[str]
-
-    @property
-    def inputs(self) -> list[str]:
-        """All of them."""
-        return [*self.magnitudes, *self.errors.values(), *self.extra]
+    model: torch.nn.Module
+    card: Card
+    loss: Callable
+    learn: Arrays
+    select: Arrays | None = None
 
 
-def columns(path, options: dict) -> Columns:
-    """The columns of a packed file that `options` let a tabular estimator read."""
-    magnitudes = bands.by_wavelength(read.magnitude_columns(path))
-    if magnitudes == [""]:
-        raise InputError(f"{path} holds no magnitudes, which a tabular estimator reads; drop the model or add photometry")
-    return Columns(magnitudes, bands.errors_of(store.names(path), magnitudes) if options["errors"] else {}, options["columns"])
+def lesson(family: Family, model: str, options: Training, training: str, validation: str) -> tuple[Lesson, np.ndarray]:
+    """(lesson, object_id of the rows to learn from) of packed files; `select` of validation watches, or with `refit` is learned
+    from, too. InputError where there is too little to learn from."""
+    packed = data.packed(training)
+    wanted = family.wanted(packed, options)
+    train, held = (data.opened(path, wanted, [data.REDSHIFT]) for path in (training, validation))
+    chosen = held.columns["subset"] == "select"
+    if options.refit:
+        train = joined(train, held, chosen)
+    rows = usable(train, family.least)
+    out = begun(family, model, options, train, rows, packed)
+    if not options.refit:
+        if not chosen.any():
+            raise InputError(f"{validation} holds no object of subset `select`; the sample is too small")
+        out.select = arrays(family, out.card, held, usable(held, family.least, chosen))
+        _counting(out.select, held, family.head(out.card))
+    return out, train.columns["object_id"][rows]
 
 
-def rows_of(split: read.Split, chosen) -> np.ndarray:
-    """Rows of a split that are `chosen` and have a redshift; InputError if they are too few."""
-    rows = np.flatnonzero(np.isfinite(split.columns["specz_redshift"]) & chosen)
-    if len(rows) < LEAST:
-        raise InputError(f"{split.path} has {len(rows)} objects with a redshift to learn from, fewer than {LEAST}; "
+def begun(family: Family, model: str, options: Training, split, rows: np.ndarray, packed: Packed) -> Lesson:
+    """A lesson of some rows of a split, watched by nobody."""
+    card = Card(model, options, **family.fit(options, split, rows, packed))
+    network = family.build(card)
+    learn = arrays(family, card, split, rows, training=True)
+    _counting(learn, split, family.head(card))
+    card = replace(card, **family.start(network, card, learn))
+    return Lesson(network, card, family.loss(card), learn)
+
+
+def arrays(family: Family, card: Card, split, rows: np.ndarray, training: bool = False) -> Arrays:
+    """Training arrays of some rows of a split."""
+    return family.arrays(card, split, rows, split.columns[data.REDSHIFT][rows], training)
+
+
+def usable(split, least: int, chosen=True) -> np.ndarray:
+    """Rows of a split that are `chosen` and have a redshift; InputError for fewer than `least`."""
+    if not split.n:
+        raise InputError(f"{split.path} holds no objects; widen the query or the split")
+    rows = np.flatnonzero(np.isfinite(split.columns[data.REDSHIFT]) & chosen)
+    if len(rows) < least:
+        raise InputError(f"{split.path} has {len(rows)} objects with a redshift to learn from, fewer than {least}; "
                          "give a larger sample")
     return rows
 
 
-def joined(split: read.Split, more: read.Split, chosen: np.ndarray) -> SimpleNamespace:
+def _counting(found: Arrays, split, head) -> None:
+    """InputError if the loss counts none of these rows."""
+    if len(found.z) and (found.counts is None or found.counts.any()):
+        return
+    bounds = f" that lies in {head.low:g} <= z < {head.high:g}" if head else ""
+    raise InputError(f"no object of {split.path} has a redshift{bounds} and anything to see of it; widen the sample, or choose "
+                     "another `head`")
+
+
+def joined(split, more, chosen: np.ndarray) -> SimpleNamespace:
     """A split's columns with the `chosen` rows of another behind them, both read with the same names."""
-    return SimpleNamespace(path=split.path, columns={name: np.concatenate([values, more.columns[name][chosen]])
-                                                     for name, values in split.columns.items()})
-
-
-def network(split: read.Split, rows: np.ndarray, options: dict, read_columns: Columns):
-    """(untrained network, head, description of the inputs, arrays) for the training rows of a split."""
-    table = tabular.fit({n: split.columns[n][rows] for n in read_columns.inputs}, read_columns.magnitudes, read_columns.errors,
-                        read_columns.extra)
-    z = split.columns["specz_redshift"][rows]
-    head = Head(options["head"], options["outputs"], float(z.min()), float(z.max()) + 1e-6)
-    model = registry.build_tabular(options, table, head)
-    out = arrays(split, rows, table)
-    model.features.fit(out.table)
-    if options["noise"]:
-        out.jitter = lambda raw, generator: tabular.jitter(raw, len(table["columns"]), options["noise"], generator)
-    return model, head, table | {"features": model.features.constants()}, out
-
-
-def arrays(split: read.Split, rows: np.ndarray, table: dict) -> loop.Arrays:
-    """Training arrays of some rows of a split for a network with these inputs."""
-    raw = tabular.raw({name: values[rows] for name, values in split.columns.items()}, table)
-    return loop.Arrays(None, torch.from_numpy(raw), torch.tensor(split.columns["specz_redshift"][rows], dtype=torch.float32))
+    columns = {name: np.concatenate([values, more.columns[name][chosen]]) for name, values in split.columns.items()}
+    return SimpleNamespace(path=split.path, n=len(columns["object_id"]), columns=columns)

@@ -8,33 +8,19 @@ device and threads).
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from skyloom.dataset.augment import rotated, symmetry
-
-
-@dataclass
-class Arrays:
-    """Inputs of one split: `images(rows) -> (m, band, y, x) float32` (or a mapping of such), or None; table (n, k); z (n,),
-    redshifts, or classes as integers; `sizes` {name: px} to which images are cropped once rotated; `jitter(table,
-    generator)` -> the table of a batch as this step shows it; `weight` (n,): how often a row is drawn, relative to others;
-    `classes` (n,) by which `batches` draws rows evenly, where z isn't them."""
-
-    images: object
-    table: torch.Tensor
-    z: torch.Tensor
-    sizes: dict | None = None
-    jitter: object = None
-    weight: torch.Tensor | None = None
-    classes: torch.Tensor | None = None
+from skyloom.errors import InputError
+from skyloom.models.family import Arrays, Training
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -58,71 +44,103 @@ def prepare(seed: int, threads: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def fit(model, loss, train: Arrays, select: Arrays | None, options: dict, seed: int, device, precision: str,
+def fit(model, loss, train: Arrays, select: Arrays | None, options: Training, seed: int, device, precision: str,
         load=lambda: None, save=lambda state: None, tell=lambda text: print(text, file=sys.stderr, flush=True)):
     """Train `model` in place; return (history rows, epoch of the best weights), the model left with its best weights; without
     `select` (None) those are the last ones, and the history's select_loss is NaN.
 
-    options: lr, batch_size, max_epochs, patience, augment (`rotations` by any angle, other true values: a batch under
-    one of the eight symmetries); optionally `optimiser` (adam, nadam, adamw), `weight_decay`, `schedule` (onecycle: the
-    rate rises over a tenth of the epochs and falls to nothing as a cosine, Smith & Topin 2019), `plateau` (epochs without a
-    better loss after which the rate is halved), `batches` (an epoch of so many, classes drawn evenly) and `survey_dropout`
-    (chance that a survey is hidden from an object while training). `load()` returns a saved state or None, `save(state)`
-    keeps one; both see the whole state (weights, best weights, optimiser, epoch, history).
+    `load()` returns a saved state or None, `save(state)` keeps one; both see the whole state (weights, best weights,
+    optimiser, random numbers, epoch, history). A training loss that isn't finite ends the training, which has the best weights
+    of before; InputError where there are none.
     """
     model.to(device, memory_format=torch.channels_last)
     optimiser, scheduler = _optimiser(model, options)
     state = load() or {"epoch": 0, "best": np.inf, "best_epoch": -1, "history": [], "best_weights": None}
-    if state["best_weights"] is not None:
-        model.load_state_dict(state["weights"])
-        optimiser.load_state_dict(state["optimiser"])
-        if scheduler:
-            scheduler.load_state_dict(state["scheduler"])
+    if state["epoch"]:
+        _restore(state, model, optimiser, scheduler, device)
     started, first = time.monotonic(), state["epoch"]
-    while state["epoch"] < options["max_epochs"] and state["epoch"] - state["best_epoch"] <= options["patience"]:
+    while state["epoch"] < options.max_epochs and state["epoch"] - state["best_epoch"] <= options.patience:
         epoch = state["epoch"]
         fitted = _epoch(model, loss, optimiser, train, options, seed, epoch, device, precision)
-        held = evaluate(model, loss, select, options["batch_size"], device, precision) if select else math.nan
+        lost = not math.isfinite(fitted)
+        held = evaluate(model, loss, select, options.batch_size, device, precision) if select and not lost else math.nan
         state["history"].append({"epoch": epoch, "train_loss": fitted, "select_loss": held})
+        if lost:
+            tell(f"train: the loss of epoch {epoch + 1} is {fitted}: the training ends here")
+            break
         if not select or held < state["best"]:
             state |= {"best": held, "best_epoch": epoch, "best_weights": copy.deepcopy(_cpu(model.state_dict()))}
         if scheduler:
             watched = [held if select else fitted]
             scheduler.step(*(watched if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau) else []))
             state |= {"scheduler": scheduler.state_dict()}
-        state |= {"epoch": epoch + 1, "weights": _cpu(model.state_dict()), "optimiser": optimiser.state_dict()}
+        state |= {"epoch": epoch + 1, "weights": _cpu(model.state_dict()), "optimiser": optimiser.state_dict(),
+                  "random": _random(device)}
         save(state)
-        left = (time.monotonic() - started) / (epoch + 1 - first) * (options["max_epochs"] - epoch - 1)
-        tell(f"train: epoch {epoch + 1} of at most {options['max_epochs']}, loss {fitted:.4f}, "
+        left = (time.monotonic() - started) / (epoch + 1 - first) * (options.max_epochs - epoch - 1)
+        tell(f"train: epoch {epoch + 1} of at most {options.max_epochs}, loss {fitted:.4f}, "
              f"select {held:.4f}, at most {left:.0f} s left")
+    _finite(state, select)
     model.load_state_dict(state["best_weights"])
     return state["history"], state["best_epoch"]
 
 
-def run_epochs(model, loss, train: Arrays, options: dict, seed: int, device) -> None:
-    """Train `model` in place for all of `max_epochs`, watched by nobody; options as for `fit`, `plateau` left out."""
+def _finite(state: dict, select) -> None:
+    """InputError where a training has nothing to show: no epoch had a finite loss, or nothing chose one before it was lost."""
+    last = state["history"][-1]
+    if not math.isfinite(last["train_loss"]) and (not select or state["best_weights"] is None):
+        raise InputError(f"the training loss is {last['train_loss']} in epoch {last['epoch'] + 1}; lower `lr`, or look for "
+                         "absurd values among the inputs")
+    if state["best_weights"] is None:
+        raise InputError(f"the loss on `select` was finite in none of {len(state['history'])} epochs; lower `lr`, or look for "
+                         "absurd values among the inputs of the validation split")
+
+
+def _random(device) -> dict:
+    """State of torch's own random numbers, from which dropout draws."""
+    return {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})}
+
+
+def _restore(state: dict, model, optimiser, scheduler, device) -> None:
+    """Bring everything to where a saved state stands."""
+    model.load_state_dict(state["weights"])
+    optimiser.load_state_dict(state["optimiser"])
+    if scheduler:
+        scheduler.load_state_dict(state["scheduler"])
+    torch.set_rng_state(state["random"]["cpu"].cpu())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["random"]["cuda"].cpu(), device)
+
+
+def run_epochs(model, loss, train: Arrays, options: Training, seed: int, device) -> float:
+    """Train `model` in place for all of `max_epochs`, watched by nobody, `plateau` left out; the last epoch's loss. One that
+    isn't finite ends the training."""
     model.to(device)
-    optimiser, scheduler = _optimiser(model, {**options, "plateau": None})
-    for epoch in range(options["max_epochs"]):
-        _epoch(model, loss, optimiser, train, options, seed, epoch, device, "fp32")
+    optimiser, scheduler = _optimiser(model, dataclasses.replace(options, plateau=None))
+    fitted = math.nan
+    for epoch in range(options.max_epochs):
+        fitted = _epoch(model, loss, optimiser, train, options, seed, epoch, device, "fp32")
+        if not math.isfinite(fitted):
+            break
         if scheduler:
             scheduler.step()
+    return fitted
 
 
 def _optimiser(model, options):
     """(optimiser, learning-rate schedule or None)."""
-    given = {"lr": options["lr"], "weight_decay": options.get("weight_decay", 0.0)}
-    if options.get("optimiser", "adam") == "adam":
+    given = {"lr": options.lr, "weight_decay": options.weight_decay}
+    if options.optimiser == "adam":
         optimiser = torch.optim.Adam(model.parameters(), **given, fused=True)
-    elif options["optimiser"] == "adamw":
+    elif options.optimiser == "adamw":
         optimiser = torch.optim.AdamW(model.parameters(), **given, fused=True)
     else:
         optimiser = torch.optim.NAdam(model.parameters(), **given, foreach=True)
-    if options.get("schedule") == "onecycle":
-        return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda epoch: _onecycle(epoch, options["max_epochs"]))
-    if not options.get("plateau"):
+    if options.schedule == "onecycle":
+        return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda epoch: _onecycle(epoch, options.max_epochs))
+    if not options.plateau:
         return optimiser, None
-    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=options["plateau"], min_lr=1e-6)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=options.plateau, min_lr=1e-6)
     return optimiser, schedule
 
 
@@ -137,14 +155,21 @@ def _onecycle(epoch: int, epochs: int) -> float:
 def _order(train, options, generator) -> torch.Tensor:
     """Rows of one epoch: each once, or as many drawn by weight, or `batches` with every class that occurs equally likely."""
     if train.weight is not None:
-        return torch.multinomial(train.weight, len(train.z), replacement=True, generator=generator)
-    if not options.get("batches"):
+        return _drawn(train.weight, len(train.z), generator)
+    if not options.batches:
         return torch.randperm(len(train.z), generator=generator)
     classes = train.z if train.classes is None else train.classes
     _, inverse = classes.unique(return_inverse=True)
     weight = 1.0 / torch.bincount(inverse)[inverse].double()
     weight[classes < 0] = 0
-    return torch.multinomial(weight, options["batches"] * options["batch_size"], replacement=True, generator=generator)
+    return _drawn(weight, options.batches * options.batch_size, generator)
+
+
+def _drawn(weight: torch.Tensor, n: int, generator) -> torch.Tensor:
+    """n rows by weight; InputError where no weight tells which."""
+    if not torch.isfinite(weight).all() or (weight < 0).any() or not (weight > 0).any():
+        raise InputError("no object to learn from has a class or a weight above 0; widen the sample, or drop `reweight`")
+    return torch.multinomial(weight, n, replacement=True, generator=generator)
 
 
 def _hidden(images: dict, chance: float, generator) -> dict:
@@ -157,15 +182,16 @@ def _hidden(images: dict, chance: float, generator) -> dict:
 
 
 def _epoch(model, loss, optimiser, train, options, seed, epoch, device, precision) -> float:
-    """One pass over the training rows in the order fixed by (seed, epoch); the mean loss."""
+    """One pass over the training rows in the order fixed by (seed, epoch); the mean loss of the rows that it counts. It ends
+    with the first loss that isn't finite."""
     model.train()
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-    order, total = _order(train, options, generator), 0.0
-    for rows, found in _fetched(train, order.split(options["batch_size"]), device):
-        turn = _turning(options["augment"], len(rows), generator)
+    batches, total, n = _counted(train, _order(train, options, generator).split(options.batch_size)), 0.0, 0
+    for rows, found in _fetched(train, batches, device):
+        turn = _turning(options.augment, len(rows), generator)
         image, table, z = _batch(train, rows, found, device, turn)
-        if options.get("survey_dropout"):
-            image = _hidden(image, options["survey_dropout"], generator)
+        if options.survey_dropout:
+            image = _hidden(image, options.survey_dropout, generator)
         if train.jitter:
             table = train.jitter(table, generator)
         optimiser.zero_grad(set_to_none=True)
@@ -174,21 +200,35 @@ def _epoch(model, loss, optimiser, train, options, seed, epoch, device, precisio
         value = loss(guess.float(), z)
         value.backward()
         optimiser.step()
-        total += value.item() * len(rows)
-    return total / len(order)
+        step, counted = value.item(), _count(train, rows)
+        if not math.isfinite(step):
+            return step
+        total, n = total + step * counted, n + counted
+    return total / n if n else math.nan
 
 
 @torch.no_grad()
 def evaluate(model, loss, held: Arrays, batch_size: int, device, precision: str) -> float:
-    """Mean loss over a held-out set."""
+    """Mean loss over the rows of a held-out set that it counts; NaN if it counts none."""
     model.eval()
-    total = 0.0
-    for rows, found in _fetched(held, torch.arange(len(held.z)).split(batch_size), device):
+    total, n = 0.0, 0
+    for rows, found in _fetched(held, _counted(held, torch.arange(len(held.z)).split(batch_size)), device):
         image, table, z = _batch(held, rows, found, device)
         with _autocast(device, precision):
             guess = model(image, table)
-        total += loss(guess.float(), z).item() * len(rows)
-    return total / max(len(held.z), 1)
+        counted = _count(held, rows)
+        total, n = total + loss(guess.float(), z).item() * counted, n + counted
+    return total / n if n else math.nan
+
+
+def _count(data: Arrays, rows) -> int:
+    """How many of some rows the loss counts."""
+    return len(rows) if data.counts is None else int(data.counts[rows].sum())
+
+
+def _counted(data: Arrays, batches) -> list:
+    """Batches in which anything counts: the mean over nothing is no number."""
+    return [rows for rows in batches if _count(data, rows)]
 
 
 def _turning(augment, n: int, generator):
@@ -205,7 +245,7 @@ def _fetched(data: Arrays, batches, device):
     def read(rows):
         return None if data.images is None else data.images(rows.numpy())
 
-    if device.type == "cpu" or data.images is None:
+    if device.type == "cpu" or data.images is None or not batches:
         yield from ((rows, read(rows)) for rows in batches)
         return
     with ThreadPoolExecutor(1) as pool:

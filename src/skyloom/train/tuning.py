@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-# What is tried: paths along which a network learns less by heart; the first value of each is the start. Noise comes twice: less
-# of it pays only where something else holds the network back. A survey's errors may be worth nothing.
-NOISE = ("noise", (1.0, 0.6, 0.3, 0.15, 0.05, 0.0))
-MOVES = (NOISE, ("max_epochs", (120, 60, 30)), ("width", (128, 64, 32)), ("dropout", (0.0, 0.1, 0.2)), ("errors", (True, False)),
-         NOISE, ("batch_size", (128, 64)))
-
 
 def folds(object_ids: np.ndarray, n: int) -> np.ndarray:
     """(n,) fold of each object by a hash of its id (the multiplicative one of Knuth 1973), the same in every run."""
@@ -21,7 +15,7 @@ def search(score, moves, tell=lambda text: None) -> tuple[dict, list[dict]]:
     """(best settings, one row a trial) of a coordinate search: `score(settings)` -> (losses (folds,)); `moves` are pairs of a key
     and its path of values. Each path is walked from where the key stands, with the best of the others, as long as a step lowers
     the mean loss by more than the standard error of the difference over the folds (the one-standard-error rule of Breiman et al.
-    1984). Settings that were tried are not tried again."""
+    1984). A loss that isn't finite is worse than any other. Settings that were tried are not tried again."""
     best = {key: values[0] for key, values in moves}
     known = {tuple(best.items()): np.asarray(score(best))}
     rows = [{**best, "loss": float(np.mean(known[tuple(best.items())])), "chosen": True}]
@@ -31,11 +25,18 @@ def search(score, moves, tell=lambda text: None) -> tuple[dict, list[dict]]:
             if tuple(tried.items()) in known:
                 break  # it was a step back before
             losses = known[tuple(tried.items())] = np.asarray(score(tried))
-            gain = least - losses
-            better = bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+            better = _better(least, losses)
             rows.append({**tried, "loss": float(losses.mean()), "chosen": better})
             tell(f"tune: trial {len(rows)}, {key} {value}: loss {losses.mean():.4f}, best {least.mean():.4f}")
             if not better:
                 break
             best = tried
     return best, rows
+
+
+def _better(least: np.ndarray, losses: np.ndarray) -> bool:
+    """Whether losses (folds,) lie below the least so far beyond their scatter."""
+    if not np.isfinite(losses).all() or not np.isfinite(least).all():
+        return bool(np.isfinite(losses).all())
+    gain = least - losses
+    return bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))

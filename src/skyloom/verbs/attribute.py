@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
-from skyloom import store
+from skyloom import store, typed
 from skyloom.cutouts.stamps import UNUSABLE
-from skyloom.dataset import multi
-from skyloom.measure import ablation, target
-from skyloom.models import artefact, attribution, fusion, mantis, registry
+from skyloom.errors import InputError
+from skyloom.models import artefact, attribution, families, fusion
 from skyloom.progress import Progress
-from skyloom.train import loop
+from skyloom.surveys import imaging
+from skyloom.train import data, loop
 from skyloom.verbs import common
 
 CHUNK = 8  # objects whose coalitions are held at once
+
+ORDER = ("galex", "ps1", "unwise")  # surveys whose noise has these places in its seed; others follow
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the rule gives: how many objects."""
+
+    objects: int
+    device: str = "auto"
 
 
 def arguments(parser) -> None:
@@ -28,57 +40,71 @@ def run(args) -> None:
     """Write object_id, z_spec, z_phot, survey, band, shapley, mm_shap: a row an object and band."""
     import pandas
 
+    settings = typed.read(Settings, args.settings, "--settings", strict=False)
     model, card = artefact.load(args.model)
-    loop.prepare(card["seed"], card["threads"])
-    device = loop.choose_device(args.settings["device"])
+    family = families.of(card.model)
+    if family.reads != "surveys":
+        raise InputError(f"{args.model} holds {card.model}, which doesn't see several surveys; attribute a model that does")
+    loop.prepare(card.seed, card.threads)
+    device = loop.choose_device(settings.device)
     model.to(device).eval()
-    split = multi.opened(args.data, card, ["specz_redshift"])
-    rows = chosen(split, card, args.settings["objects"])
-    bands, parts = attribution.band_names(model.surveys), []
-    progress = Progress(total=len(rows), label=f"attribute {card['model']}")
+    split = data.of_card(args.data, card, [data.REDSHIFT])
+    rows = chosen(family, card, split, settings.objects)
+    bands, parts = attribution.band_names({name: card.bands[name] for name in card.surveys}), []
+    progress = Progress(total=len(rows), label=f"attribute {card.model}")
     for part in np.array_split(rows, max(1, -(-len(rows) // CHUNK))):
-        values = coalition_values(model, card, split, part, device)
+        values = coalition_values(family, model, card, split, part, device)
         shapley = attribution.shapley(values)
         parts += [pandas.DataFrame({
-            "object_id": split.columns["object_id"][row], "z_spec": split.columns["specz_redshift"][row], "z_phot": whole,
-            "survey": [name for name, _ in bands], "band": [card["bands"][name][b] for name, b in bands],
+            "object_id": split.columns["object_id"][row], "z_spec": split.columns[data.REDSHIFT][row], "z_phot": whole,
+            "survey": [name for name, _ in bands], "band": [card.bands[name][b] for name, b in bands],
             "shapley": value, "mm_shap": attribution.mm_shap(value[None])[0]})
             for row, value, whole in zip(part, shapley, values[-1], strict=True)]
         progress.step(len(part))
-    meta = common.provenance(args.settings) | {"model": card["model"], "seed": card["seed"], "data_hash": card["data_hash"]}
+    meta = common.provenance(args.settings) | {"model": card.model, "seed": card.seed, "data_hash": card.data_hash}
     store.write_parquet(args.out, pandas.concat(parts, ignore_index=True), meta)
 
 
-def chosen(split, card, most: int) -> np.ndarray:
+def chosen(family, card, split, most: int) -> np.ndarray:
     """Up to `most` rows spread evenly over the redshifts of the objects that the model sees."""
-    z = split.columns["specz_redshift"]
-    seen = np.any([bands.any(axis=1) for bands in split.seen(np.arange(split.n), card["image"]["kind"]).values()], axis=0)
-    good = np.flatnonzero(np.isfinite(z) & seen)
+    z = split.columns[data.REDSHIFT]
+    good = np.flatnonzero(np.isfinite(z) & family.seen(card, split))
+    if not len(good):
+        raise InputError(f"{split.path} has no object with a redshift of which {card.model} sees anything; widen the sample")
     order = good[np.argsort(z[good], kind="stable")]
     return order[np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).astype(int))]
 
 
-def coalition_values(model, card, split, rows, device) -> np.ndarray:
+def coalition_values(family, model, card, split, rows, device) -> np.ndarray:
     """Point estimates (2^bands, m) of rows with every coalition of bands kept and the others' targets removed."""
-    frames = split.frames(card["options"], card["fusion"] == "early")
-    seen = split.seen(rows, card["image"]["kind"])
-    whole, without = {}, {}
-    for name in model.surveys:
-        pixels = split.read(name, rows)
-        for out, source in ((whole, pixels), (without, removed(split, name, rows, pixels, seen[name]))):
-            found = fusion.inputs(name, source, seen[name], split.scale[name], card["image"], frames[name])
-            out[name] = torch.from_numpy(found).to(device)
-    ebv = torch.from_numpy(split.ebv()[rows]).to(device)
-    values = attribution.values_late if card["fusion"] == "late" else attribution.values_early
-    return values(model, whole, without, ebv, registry.fusion_head(card["options"]).mean)
+    parts = []
+    for source in (split, Removed(split)):
+        arrays = family.arrays(card, source, rows)
+        parts.append({name: torch.from_numpy(pixels).to(device) for name, pixels in arrays.images(np.arange(len(rows))).items()})
+    values = attribution.values_late if card.fusion == "late" else attribution.values_early
+    return values(model, *parts, arrays.table.to(device), family.point(card))
 
 
-def removed(split, name: str, rows, pixels, seen) -> np.ndarray:
-    """Pixels (m, band, y, x) with the target taken out of every band that holds something; the noise depends on the
-    object and band alone."""
-    ivar, mask = split.read(name, rows, "ivar"), split.read(name, rows, "mask")
-    bad, out = (ivar == 0) | ((mask & UNUSABLE) != 0), pixels.copy()
-    for m, b in np.argwhere(seen):
-        rng = np.random.default_rng([int(split.columns["object_id"][rows[m]]) % 2**63, list(mantis.SURVEYS).index(name), int(b)])
-        out[m, b] = ablation.remove(pixels[m, b], bad[m, b], target.STATIC[name], rng)
-    return out
+class Removed:
+    """A split with the target taken out of every stamp that holds something; the noise depends on object and band alone."""
+
+    def __init__(self, split):
+        self.split = split
+
+    def __getattr__(self, name: str):
+        return getattr(self.split, name)
+
+    def read(self, name: str, rows: np.ndarray, what: str = "image") -> np.ndarray:
+        """Pixels (m, band, y, x) of one survey without targets, or its `ivar` or `mask`."""
+        from skyloom.measure import ablation  # sep, which a GPU box may lack
+
+        found = self.split.read(name, rows, what)
+        if what != "image":
+            return found
+        ivar, mask = self.split.read(name, rows, "ivar"), self.split.read(name, rows, "mask")
+        bad, out = (ivar == 0) | ((mask & UNUSABLE) != 0), found.copy()
+        place = sorted({*ORDER, *self.split.surveys}, key=lambda other: (other not in ORDER, other)).index(name)
+        for m, b in np.argwhere(fusion.usable(self.split.status[name][rows], self.split.names, "default")):
+            rng = np.random.default_rng([int(self.split.columns["object_id"][rows[m]]) % 2**63, place, int(b)])
+            out[m, b] = ablation.remove(found[m, b], bad[m, b], imaging.REGISTRY[name].aperture, rng)
+        return out

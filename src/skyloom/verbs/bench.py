@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from skyloom import store
-from skyloom.dataset import multi, read
-from skyloom.models import fusion, galaxiesml, mantis, registry, scaling
-from skyloom.train import loop
-from skyloom.verbs import train as train_verb
+from skyloom.models import families
+from skyloom.train import data, fitting, loop
 
 BANDS = ("g", "r", "i", "z", "y")
 STAMPS = {"galex": (2, 32, 1.5), "ps1": (5, 170, 0.25), "unwise": (2, 32, 2.75)}
@@ -38,58 +36,41 @@ def run(args) -> None:
     loop.prepare(1, args.threads)
     device = loop.choose_device(args.device)
     precision = loop.choose_precision(args.precision, device)
+    family = families.of(args.model)
+    known = {field.name for field in fields(family.Options)}
+    about = {name: getattr(args, name) for name in ("size", "encoder") if name in known}
+    wanted = {**about, "batch_size": args.batch_size, "max_epochs": args.epochs}
+    wanted |= {"batches": max(1, args.objects // args.batch_size)} if "batches" in known else {}
+    options = family.options(wanted)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "synthetic.hdf5"
-        if registry.family(args.model):
-            about, loss = {"encoder": args.encoder}, mantis.loss
-            given = {"encoder": args.encoder, "batch_size": args.batch_size, "max_epochs": args.epochs}
-            options = registry.options(args.model, {**given, "batches": max(1, args.objects // args.batch_size)})
-            model, data, few = _fusion(args, options, path)
-        else:
-            about, loss = {"size": args.size}, galaxiesml.loss
-            options = registry.options(args.model, {"size": args.size, "batch_size": args.batch_size, "max_epochs": args.epochs})
-            model, data, few = _single(args, options, path)
-        quiet = {"tell": lambda text: None}
-        loop.fit(model, loss, few, few, {**options, "max_epochs": 1, "batches": 1}, 1, device, precision, **quiet)
+        lesson, few = _lesson(family, args, options, str(Path(folder) / "synthetic.hdf5"))
+        quiet, model, loss = {"tell": lambda text: None}, lesson.model, lesson.loss
+        once = replace(options, max_epochs=1, **({"batches": 1} if "batches" in known else {}))
+        loop.fit(model, loss, few, few, once, 1, device, precision, **quiet)
         started = time.perf_counter()
-        loop.fit(model, loss, data, few, options, 1, device, precision, **quiet)
-        trained = args.epochs * len(data.z) / (time.perf_counter() - started)
-        held = replace(data, images=few.images) if data.sizes else data  # evaluation turns nothing
+        loop.fit(model, loss, lesson.learn, few, options, 1, device, precision, **quiet)
+        trained = args.epochs * len(lesson.learn.z) / (time.perf_counter() - started)
         started = time.perf_counter()
-        loop.evaluate(model, loss, held, args.batch_size, device, precision)
-        inferred = len(data.z) / (time.perf_counter() - started)
+        loop.evaluate(model, loss, lesson.select, args.batch_size, device, precision)
+        inferred = len(lesson.select.z) / (time.perf_counter() - started)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {args.threads} threads"
     print(json.dumps({"model": args.model, **about, "batch_size": args.batch_size, "device": name, "precision": precision,
                       "torch": torch.__version__, "train_images_per_s": round(trained, 1),
                       "inference_images_per_s": round(inferred, 1)}))
 
 
-def _single(args, options, path):
-    """(model, arrays of all rows, arrays of one batch) of a network of one survey."""
-    synthetic(path, args.objects, args.size)
-    names = read.magnitude_columns(path)
-    split = read.Split(path, [*names, "specz_redshift"], options["uses_image"])
-    table = scaling.fit_table({n: split.columns[n] for n in names}, "default", options["uses_image"])
-    image = scaling.fit_image(split.ivar_sample(), "default") if options["uses_image"] else None
-    card = {"inputs": names, "table": table, "image": image}
-    model = registry.build(args.model, scaling.inputs(card["table"]), len(BANDS), args.size)
-    return model, *(train_verb.arrays(split, np.arange(n), card) for n in (split.n, min(split.n, args.batch_size)))
-
-
-def _fusion(args, options, path):
-    """The same of a fusion network at its view, with room to turn for training."""
-    early = registry.family(args.model) != "mantis_late"
-    synthetic_multi(path, args.objects)
-    split = multi.MultiSplit(path, options["surveys"], ["specz_redshift"])
-    frames = split.frames(options, early)
-    card = {"image": fusion.fit(split.ivar_sample(), "default"), "frames": frames,
-            "bin_edges": mantis.edges(options["bins"]).tolist()}
-    room = split.frames(options, early, options["augment"] == "rotations")
-    model = registry.build_from(args.model, options, len(split.ebv_names))
-    data = train_verb.fusion_arrays(split, np.arange(split.n), card, room)
-    few = train_verb.fusion_arrays(split, np.arange(split.n), card, frames)
-    keep = slice(0, min(split.n, args.batch_size))
-    return model, data, replace(few, table=few.table[keep], z=few.z[keep], classes=few.classes[keep])
+def _lesson(family, args, options, path: str):
+    """(lesson of all rows, which it is watched on, too; arrays of one batch) of a synthetic file of the kind it reads."""
+    if family.reads == "surveys":
+        synthetic_multi(path, args.objects)
+    else:
+        synthetic(path, args.objects, args.size)
+    packed = data.packed(path)
+    split = data.opened(path, family.wanted(packed, options), [data.REDSHIFT])
+    rows = np.arange(split.n)
+    lesson = fitting.begun(family, args.model, options, split, rows, packed)
+    lesson.select, few = (fitting.arrays(family, lesson.card, split, rows[:n]) for n in (split.n, args.batch_size))
+    return lesson, few
 
 
 def synthetic_multi(path, n: int) -> None:

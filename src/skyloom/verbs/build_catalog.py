@@ -9,12 +9,14 @@ import numpy as np
 
 from skyloom import store
 from skyloom.dataset import read
+from skyloom.dataset.predictions import Prediction
+from skyloom.dataset.table import Table
 from skyloom.errors import InputError, SkyloomError
 from skyloom.provenance import ledger
 from skyloom.provenance.canonical import digest
 from skyloom.provenance.fingerprint import fingerprint
-from skyloom.pz import distribution, quantiles
-from skyloom.release import catalog, formats
+from skyloom.pz import distribution
+from skyloom.release import catalog, exporters, flags
 from skyloom.verbs import common
 
 
@@ -29,17 +31,16 @@ def arguments(parser) -> None:
     parser.add_argument("--calibrated", nargs="*", default=[], help="files of the verb calibrate")
     parser.add_argument("--support", default="", help="file of the verb support")
     parser.add_argument("--service", default="hsc")
-    parser.add_argument("--pz", required=True, help="folder of pz_{model}.hdf5")
-    for name in ("parquet", "fits", "ledger", "all-lost"):
+    parser.add_argument("--formats", nargs="+", required=True, help="names of exporters")
+    for name in ("folder", "ledger", "all-lost"):
         parser.add_argument(f"--{name}", required=True)
 
 
 def run(args) -> None:
-    """Write the catalog twice (Parquet, FITS), ledger.csv and lost.parquet; SkyloomError if the ledger doesn't add up."""
-    import pandas
-
-    table, status, bands, magnitudes = _dataset(args.data)
-    surveys = _surveys(args.data)
+    """Write the catalog and p(z) in all formats, ledger.csv and lost.parquet; SkyloomError if the ledger doesn't add up."""
+    data = Table(args.data)
+    table, (status, bands), surveys = data.columns(), data.status(), data.surveys()
+    magnitudes = [] if surveys else data.magnitudes  # forced photometry has its own columns `{survey}_{band}_detected`
     models = catalog.combine_predictions([_prediction(path) for path in args.predictions])
     calibrations = {}
     for path in args.calibrated:
@@ -50,68 +51,53 @@ def run(args) -> None:
     raw = [store.parquet_meta(path) for path in args.raw]
     code = digest([fingerprint("build-catalog"), *(store.attributes(path)["model_code"] for path in args.predictions)])
     meta = common.provenance(args.settings, code) | {"query_sha256": ",".join(m["query_sha256"] for m in raw),
-                                                     "flag_bits": formats.flag_names(catalog.BITS),
+                                                     "flag_bits": flags.flag_names(flags.flag_bits(surveys)),
                                                      **calibrations}
-    steps, lost = _ledger(args, raw)
-    chain = ledger.build_ledger(steps, lost)
+    chain, lost = _ledger(args, raw)
     ends = chain.groupby("sample")["rows_out"].last().sum()
     if ends != len(columns["object_id"]):
         raise SkyloomError(f"the ledger ends with {ends} rows, the catalog has {len(columns['object_id'])}")
-    store.write_parquet(args.parquet, pandas.DataFrame(columns), meta)
-    formats.write_fits(args.fits, columns, meta)
-    order = np.argsort(table["object_id"], kind="stable")
-    for name, block in models.items():
-        if "arrays" in block:
-            arrays, error = _stored(distribution.take(block["arrays"], order), args.settings)
-            formats.write_qp(Path(args.pz) / f"pz_{name}.hdf5", table["object_id"][order], arrays, meta | error)
+    _export(args, table["object_id"], columns, models, meta)
     store.write_csv(args.ledger, chain)
     store.write_parquet(args.all_lost, lost, meta)
 
 
-def _dataset(paths):
-    """Columns of all splits one after another, statuses (n, band) or None, bands, input magnitudes."""
-    tables, status, bands = [], [], []
-    for path in paths:
-        tables.append(store.columns(path))
-        with store.reading(path) as handle:
-            magnitudes = [name for name in handle.attrs["magnitude_columns"].split(",") if name]
-            if "status" in handle:
-                status.append(handle["status"][:])
-                bands = handle.attrs["bands"].split(",")
-    table = {name: np.concatenate([t[name] for t in tables]) for name in tables[0]}
-    return table, np.concatenate(status) if status else None, bands, magnitudes
+def _export(args, ids, columns: dict, models: dict, meta: dict) -> None:
+    """The files of the folder; InputError before the first if the disk has no room for them."""
+    order = np.argsort(ids, kind="stable")
+    files = [(f"photoz_catalog.{one.suffix}", one, exporters.blocks_of(columns), meta) for one in _formats(args, "catalog")]
+    for name, block in models.items():
+        if "arrays" in block:
+            arrays, error = _stored(block["arrays"], args.settings)
+            rows = exporters.pz_blocks(ids, arrays, order)
+            files += [(f"pz_{name}.{one.suffix}", one, rows, meta | error) for one in _formats(args, "pz")]
+    exporters.room(args.folder, [(one, rows) for _, one, rows, _ in files])
+    for name, one, rows, about in files:
+        exporters.export(one, Path(args.folder) / name, rows, about)
 
 
-def _surveys(paths) -> dict[str, np.ndarray]:
-    """{survey: status (n, band)} of a multi-survey dataset, empty for another."""
-    found: dict[str, list] = {}
-    for path in paths:
-        with store.reading(path) as handle:
-            for name in handle.attrs.get("surveys", "").split(","):
-                if name:
-                    found.setdefault(name, []).append(handle[name]["status"][:])
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+def _formats(args, kind: str) -> list:
+    return [one for one in map(exporters.REGISTRY.__getitem__, args.formats) if one.kind == kind]
 
 
 def _prediction(path) -> dict:
-    about = {k: v for k, v in store.attributes(path).items() if k in ("model", "seed", "data_hash")}
-    found = store.arrays(path, ["object_id", "z", *distribution.NAMES])
-    distribution.check(found)
-    return {**found, **about}
+    found = Prediction(path)
+    about = {name: found.about[name] for name in ("model", "seed", "data_hash") if name in found.about}
+    return {**about, "object_id": found.object_id, "z": found.z, "stored": found.pz}
 
 
 def _calibrated(path, models: dict, predictions) -> dict:
     """Put a model's calibrated p(z) and conformal half-widths in place; what the metadata say of it."""
-    about, block = store.attributes(path), store.arrays(path, ["object_id", "pz", "edges"])
-    own = models[about["model"]]
+    found = Prediction(path)
+    about, own = found.about, models[found.model]
     of = [one for one in predictions if store.attributes(one)["model"] == about["model"]]
     if about["predictions_hash"] != read.file_hash(of):
         raise InputError(f"{path} was made from other predictions of {about['model']} than {of[0]}; rerun calibrate")
-    if not np.array_equal(block.pop("object_id"), own["object_id"]):
+    if not np.array_equal(found.object_id, own["object_id"]):
         raise InputError(f"{path} holds other objects than the predictions of {about['model']}; rerun calibrate")
     own["conformal"] = own["arrays"], {level: float(half) for level, half in json.loads(about["conformal"]).items()}
     if about["calibration"]:
-        own["arrays"] = block
+        own["arrays"] = found.pz
     return {f"calibration_{about['model']}": about["calibration"] or "none"}
 
 
@@ -119,28 +105,15 @@ def _stored(arrays: dict, settings) -> tuple[dict, dict]:
     """p(z) in the form in which it is kept, and what the file says of the change."""
     if settings["pz"] == "native":
         return arrays, {}
-    edges = np.asarray(arrays.get("edges", distribution.grid(*settings["grid"])), float)
-    levels, locs, error = quantiles.compress(distribution.probabilities(arrays, edges), edges)
+    levels, locs, error = distribution.compressed(arrays, distribution.grid(*settings["grid"]))
     return {"levels": levels, "locs": locs}, {"largest_cdf_error": float(np.nanmax(error, initial=0.0)),
                                               "median_cdf_error": float(np.nanmedian(error)) if len(error) else 0.0}
 
 
 def _ledger(args, raw):
-    """(steps, lost rows) of every sample, from the archive's count to the catalog."""
-    import pandas
-
-    later = store.read_parquet(args.lost)
-    steps, lost = [], []
-    for meta, path, rejected, selected in zip(raw, args.raw, args.rejected, args.selected, strict=True):
-        sample = path.split("/")[-2]
-        rows, gone, kept = (len(store.read_parquet(p)) for p in (path, rejected, selected))
-        steps += [(sample, "query", meta["archive_count"], rows), (sample, "cut", rows, rows - gone)]
-        table = store.read_parquet(rejected)
-        lost.append(pandas.DataFrame({"object_id": table["object_id"], "row": table["row"], "sample": sample,
-                                      "step": "cut", "reason": table["cut"], "detail": table["value"]}))
-        for step in ("cutouts", "assign_splits"):
-            fell = int(((later["sample"] == sample) & (later["step"] == step)).sum())
-            steps.append((sample, step, kept, kept - fell))
-            kept -= fell
-    frame = pandas.DataFrame(steps, columns=["sample", "step", "rows_in", "rows_out"])
-    return frame, pandas.concat([*lost, later], ignore_index=True)
+    """The checked chain of every sample and its lost rows."""
+    samples = [{"sample": path.split("/")[-2], "asked": meta["archive_count"], "raw": store.parquet_rows(path),
+                "rejected": store.read_parquet(rejected, ["object_id", "row", "cut", "value"]),
+                "kept": store.parquet_rows(selected)}
+               for meta, path, rejected, selected in zip(raw, args.raw, args.rejected, args.selected, strict=True)]
+    return ledger.chained(samples, store.read_parquet(args.lost))

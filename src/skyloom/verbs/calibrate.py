@@ -8,9 +8,10 @@ import numpy as np
 
 from skyloom import store
 from skyloom.dataset import read
+from skyloom.dataset.predictions import Ensemble, Prediction
+from skyloom.dataset.table import Table
 from skyloom.errors import InputError
-from skyloom.pz import calibration, distribution, support, umnn
-from skyloom.sample import bands
+from skyloom.pz import calibration, distribution, scores, support, umnn
 from skyloom.verbs import common
 
 
@@ -23,52 +24,46 @@ def arguments(parser) -> None:
 
 
 def run(args) -> None:
-    """Write object_id, split, z and, if a method was kept, `pz` and `edges` of all rows; the mean over seeds is calibrated."""
-    settings = args.settings
-    parts = [store.arrays(path, ("object_id", "split", *distribution.NAMES)) for path in args.predictions]
-    table = _table(args.data)
-    if any(not np.array_equal(part["object_id"], table["object_id"]) for part in parts):
+    """Write object_id, split, z and, if a method was kept, `pz` and `edges` of all rows; the mean over seeds is calibrated.
+    Histograms are held of the objects that a map is fitted on and of one block of rows."""
+    settings, members = args.settings, [Prediction(path) for path in args.predictions]
+    whole, table = Ensemble(members), Table(args.data)
+    known = table.columns(["object_id", "split", "subset"], ["specz_redshift"])
+    if not np.array_equal(whole.object_id, known["object_id"]):
         raise InputError(f"the predictions {args.predictions[0]} hold other objects than {args.data[0]}; rerun predict")
-    for part in parts:
-        distribution.check(part)
-    arrays = distribution.combined([{k: v for k, v in part.items() if k in distribution.NAMES} for part in parts])
-    edges = np.asarray(arrays.get("edges", distribution.grid(*settings["grid"])), float)
-    pz = distribution.probabilities(arrays, edges)
-    ours = np.flatnonzero((table["subset"] == "calibrate") & np.isfinite(table["z"]) & np.isfinite(pz).all(axis=1))
-    verdicts = [calibration.gate(name, pz[ours], edges, table["z"][ours], _features(name, table)[ours], settings["seed"])
-                for name in settings["methods"]]
-    kept = sorted((v["cde"], v["method"]) for v in verdicts if v["kept"])
-    chosen = kept[0][1] if kept else ""
-    out = {"object_id": table["object_id"], "split": parts[0]["split"], "z": distribution.mean(arrays)}
-    if chosen:
-        x = _features(chosen, table)
-        final = calibration.METHODS[chosen](pz[ours], edges, table["z"][ours], x[ours], settings["seed"])(pz, edges, x)
-        out |= {"z": distribution.mean({"pz": final, "edges": edges}), "pz": final.astype(np.float32), "edges": edges}
+    edges, z = distribution.own_edges(whole.pz, distribution.grid(*settings["grid"])), known["specz_redshift"].astype(float)
+    held = np.flatnonzero((known["subset"] == "calibrate") & np.isfinite(z))
+    u = np.concatenate([scores.known_pit(_histograms(whole, held[part], edges), edges, z[held[part]])
+                        for part in distribution.blocks(len(held))])
+    held, u = held[np.isfinite(u)], u[np.isfinite(u)]
+    fitted, features = calibration.some(held), _features(table)
+    verdicts, chosen, final = calibration.choose(settings["methods"], _histograms(whole, fitted, edges), edges, z[fitted],
+                                                 {name: features(name, fitted) for name in settings["methods"]}, settings["seed"])
     # of the p(z) that has not seen these objects: the guarantee would not survive a map fitted on them
-    half = {str(level): calibration.conformal(pz[ours], edges, table["z"][ours], level) for level in settings["levels"]}
-    model = store.attributes(args.predictions[0])["model"]
-    meta = common.provenance(settings) | {"model": model, "calibration": chosen, "conformal": json.dumps(half),
+    half = {str(level): calibration.half_width(u, level) for level in settings["levels"]}
+    meta = common.provenance(settings) | {"model": whole.model, "calibration": chosen, "conformal": json.dumps(half),
                                           "predictions_hash": read.file_hash(args.predictions)}
-    store.write_columns(args.out, out, meta)
-    store.write_text(args.verdicts, json.dumps({"model": model, "calibration": chosen, "objects": len(ours), "verdicts": verdicts,
+    with store.streaming(args.out, len(z), meta, distribution.SHARED) as append:
+        for rows in distribution.blocks(len(z)):
+            block = {"object_id": whole.object_id[rows], "split": known["split"][rows]}
+            if chosen:
+                pz = final(_histograms(whole, rows, edges), edges, features(chosen, rows))
+                block |= {"z": distribution.mean({"pz": pz, "edges": edges}), "pz": pz.astype(np.float32), "edges": edges}
+            append(block if chosen else block | {"z": whole.z[rows]})
+    store.write_text(args.verdicts, json.dumps({"model": whole.model, "calibration": chosen, "objects": len(held),
+                                                "fitted_on": len(fitted), "verdicts": verdicts,
                                                 "conformal_half_widths": half}, indent=1) + "\n")
 
 
-def _features(method: str, table: dict) -> np.ndarray:
-    """What a method's map may depend on: neighbouring colours and magnitudes; for `mantis` all colours and E(B-V)."""
-    return umnn.pairs(table["magnitudes"], table["ebv"]) if method == "mantis" else support.features(table["magnitudes"])
+def _histograms(whole: Ensemble, rows, edges) -> np.ndarray:
+    return distribution.probabilities(whole.pz.read(rows), edges)
 
 
-def _table(paths) -> dict[str, np.ndarray]:
-    """object_id, subset, z, magnitudes (n, band; the undetected and unobserved as NaN; one of zeros without any) and E(B-V)
-    (n, maps) of all files in order."""
-    out = []
-    for path in paths:
-        names = [name for name in bands.by_wavelength(read.magnitude_columns(path)) if name]
-        dust = [name for name in store.names(path) if name.startswith("ebv_")]
-        columns = store.columns(path, ["object_id", "subset", *names, *dust])
-        z = store.arrays(path, ["specz_redshift"]).get("specz_redshift", np.full(len(columns["object_id"]), np.nan))
-        out.append({"object_id": columns["object_id"], "subset": columns["subset"], "z": np.asarray(z, float),
-                    "magnitudes": bands.stacked(columns, names) if names else np.zeros((len(z), 1)),
-                    "ebv": np.stack([np.asarray(columns[n], float) for n in dust], 1) if dust else np.zeros((len(z), 0))})
-    return {name: np.concatenate([part[name] for part in out]) for name in out[0]}
+def _features(table: Table):
+    """Function (method, rows) -> (m, k) what a method's map may depend on: neighbouring colours and magnitudes; for `mantis` all
+    colours and E(B-V). One column of zeros without any magnitude."""
+    magnitudes, dust = table.stacked(), table.columns(["object_id", *table.dust])
+    magnitudes = magnitudes if magnitudes.shape[1] else np.zeros((len(magnitudes), 1))
+    ebv = np.stack([np.asarray(dust[name], float) for name in table.dust], 1) if table.dust else np.zeros((len(magnitudes), 0))
+    return lambda method, rows: (umnn.pairs(magnitudes[rows], ebv[rows]) if method == "mantis"
+                                 else support.features(magnitudes[rows]))

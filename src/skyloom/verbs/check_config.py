@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skyloom import config
+from skyloom.release import exporters, preflight
 
 
 def arguments(parser) -> None:
@@ -10,5 +11,7 @@ def arguments(parser) -> None:
 
 
 def run(args) -> None:
-    """Print the run's name if the files make a valid configuration; InputError with one sentence otherwise."""
-    print(f"{config.load(args.config)['run']}: ok")
+    """Print the run's name if the files make a valid configuration whose catalog can be written; InputError otherwise."""
+    found = config.load(args.config)
+    preflight.rehearse(exporters.chosen(found["release"]["formats"]))
+    print(f"{found['run']}: ok")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 
-from skyloom import __version__
+from skyloom import __version__, acquisition, locks
 from skyloom.errors import InputError
 from skyloom.provenance.canonical import digest
 from skyloom.provenance.fingerprint import fingerprint
@@ -29,9 +30,11 @@ def provenance(settings: dict, code: str = "") -> dict:
 def service(name: str, rpm: float):
     """(client, urls, account, options) of an archive service as SKYLOOM_SERVICES says.
 
-    With `archive: embedded` and no url set, a server of the embedded sky runs inside the job for the block.
-    InputError if a live service needs credentials that the environment lacks.
+    With `archive: embedded` and no url set, a server of the embedded sky runs inside the job for the block; otherwise the
+    block holds one of the service's places, of which all processes on this machine share few. InputError if a live service
+    needs credentials that the environment lacks, or would be sent them and isn't theirs.
     """
+    from skyloom import acquisition
     from skyloom.archives.http import Client
 
     everything = json.loads(os.environ.get("SKYLOOM_SERVICES") or "{}")
@@ -39,24 +42,42 @@ def service(name: str, rpm: float):
     if options is None:
         raise InputError(f"SKYLOOM_SERVICES does not describe the service {name}; run the verb through snakemake "
                          "or `python -m skyloom run`")
-    urls = {key: value for key, value in options.items() if key.endswith("url") and value}
+    known = acquisition.known_services().get(name)
+    urls = _Addresses(name, {key: value for key, value in options.items() if key.endswith("url") and value})
     with contextlib.ExitStack() as stack:
-        account = _account(everything["archive"]) if name == "hsc" else None
+        many = acquisition.jobs(name, options)
+        account = _account(everything["archive"], urls) if known and known.account else None
         if everything["archive"] == "embedded" and not urls:
             urls = stack.enter_context(_embedded(name, everything["embedded"], account))
-        client = Client(rpm=rpm, streams=options["streams"], timeout=options["timeout_s"], attempts=options["attempts"],
+        else:
+            where = f"{name}-{digest(sorted(acquisition.place(u) for v in urls.values() for u in v.split()))}"
+            stack.enter_context(locks.slot(where, many, tell=lambda text: print(text, file=sys.stderr, flush=True)))
+        client = Client(rpm=rpm, streams=options["streams"] // many, timeout=options["timeout_s"], attempts=options["attempts"],
                         total_s=options["total_s"], contact=options["contact"], auth=account,
                         wait_initial=options["wait_initial_s"])
         yield client, urls, account, options
 
 
-def _account(archive: str) -> tuple[str, str]:
-    user, password = os.environ.get("SKYLOOM_HSC_USER"), os.environ.get("SKYLOOM_HSC_PASSWORD")
-    if user and password:
-        return user, password
+class _Addresses(dict):
+    """The addresses of a service by key; InputError for one that is missing."""
+
+    def __init__(self, name: str, urls: dict):
+        super().__init__(urls)
+        self.name = name
+
+    def __missing__(self, key):
+        raise InputError(f"the config names no address `services.{self.name}.{key}`, and no public one is known; set it")
+
+
+def _account(archive: str, urls: dict) -> tuple[str, str]:
+    """The login of the environment for HSC's own hosts; the embedded sky has one of its own and is never told a real one."""
     if archive == "embedded":
         return "embedded", "sky"
-    raise InputError("the HSC archive needs an account; set SKYLOOM_HSC_USER and SKYLOOM_HSC_PASSWORD")
+    user, password = os.environ.get("SKYLOOM_HSC_USER"), os.environ.get("SKYLOOM_HSC_PASSWORD")
+    if not (user and password):
+        raise InputError("the HSC archive needs an account; set SKYLOOM_HSC_USER and SKYLOOM_HSC_PASSWORD")
+    acquisition.check_account_hosts(urls)
+    return user, password
 
 
 @contextlib.contextmanager
@@ -64,10 +85,10 @@ def _embedded(name: str, options: dict, account):
     from skyloom.sky.servers import world
 
     with world.server(embedded_sky(options), account=account, faults=options["faults"]).running() as running:
-        known = world.urls(running.url, options.get("release") or "pdr2")
-        if name not in known:
-            raise InputError(f"the embedded sky has no service {name}; give `services.{name}.url`, or drop what needs it")
-        yield known[name]
+        urls = world.urls(running.url, options.get("release") or "pdr2")
+        if name not in urls:
+            raise InputError(f"the embedded sky has no service {name}; set the addresses `services.{name}` of a server that has")
+        yield urls[name]
 
 
 def embedded_sky(options: dict):

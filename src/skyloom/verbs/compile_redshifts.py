@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from skyloom import store
-from skyloom.archives.tables import text_id
+from skyloom.archives.ids import text_id
 from skyloom.errors import InputError
 from skyloom.sample import compilation, cuts, redshifts, regions
 from skyloom.surveys.spectro import REGISTRY

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
-import numpy as np
-
-from skyloom import store
-from skyloom.dataset import multi
+from skyloom import store, typed
 from skyloom.errors import InputError
-from skyloom.models import artefact, mantis
-from skyloom.pz import comparison, histogram, metrics
-from skyloom.train import estimation, loop
+from skyloom.models import artefact, families
+from skyloom.pz import comparison, distribution, histogram, metrics
+from skyloom.train import data, estimation, loop
 from skyloom.verbs import common
 
 COLUMNS = ("model", "seed", "seen", "metric", "convention", "value", "lo68", "hi68", "n")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the rule gives: resamplings and their seed; `grid` (low, high, step) of the bins of a p(z) without bins of its own."""
+
+    bootstrap: int
+    seed: int
+    grid: tuple = (-0.1, 4.0, 0.005)
+    device: str = "auto"
 
 
 def arguments(parser) -> None:
@@ -28,21 +36,22 @@ def run(args) -> None:
     """Write metrics on the testing split for every subset of the model's surveys."""
     import pandas
 
+    settings = typed.read(Settings, args.settings, "--settings", strict=False)
     model, card = artefact.load(args.model)
-    if not card["options"]["survey_dropout"]:
+    if not card.options.survey_dropout:
         raise InputError(f"{args.model} was trained without `survey_dropout`, it never met a missing survey; set it and train")
-    loop.prepare(card["seed"], card["threads"])
-    device = loop.choose_device(args.settings["device"])
-    split = multi.opened(args.data, card, ["specz_redshift"])
-    zs, edges = split.columns["specz_redshift"], np.array(card["bin_edges"])
-    centres, rows = mantis.centres(len(edges) - 1), []
-    for size in range(len(card["surveys"]), 0, -1):
-        for seen in itertools.combinations(card["surveys"], size):
-            hidden = [name for name in card["surveys"] if name not in seen]
-            pz = estimation.pz_of_split(model, card, split, device, hidden)
-            options = args.settings["bootstrap"], args.settings["seed"]
-            found = metrics.point_metrics(pz.astype(float) @ centres, zs, *options)
-            found = [(name, f"{convention}|mean", *rest) for name, convention, *rest in found]
-            found.append((*comparison.CDE, *metrics.mean_of(histogram.cde_terms(pz, edges, zs), *options)))
-            rows += [(card["model"], card["seed"], "+".join(seen), *row) for row in found]
+    loop.prepare(card.seed, card.threads)
+    device = loop.choose_device(settings.device)
+    split, rows = data.of_card(args.data, card, [data.REDSHIFT]), []
+    zs, options = split.columns[data.REDSHIFT], (settings.bootstrap, settings.seed)
+    for size in range(len(card.surveys), 0, -1):
+        for seen in itertools.combinations(card.surveys, size):
+            hidden = [name for name in card.surveys if name not in seen]
+            pz = estimation.predicted(families.of(card.model), model, card, split, device, hidden)
+            found = [(name, f"{convention}|mean", *rest)
+                     for name, convention, *rest in metrics.point_metrics(pz["z"], zs, *options)]
+            edges = pz.get("edges", distribution.grid(*settings.grid))
+            terms = histogram.cde_terms(distribution.probabilities(pz, edges), edges, zs)
+            found.append((*comparison.CDE, *metrics.mean_of(terms, *options)))
+            rows += [(card.model, card.seed, "+".join(seen), *row) for row in found]
     store.write_csv(args.out, pandas.DataFrame(rows, columns=COLUMNS))

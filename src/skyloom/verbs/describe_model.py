@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 
+from skyloom.models import families
+
 
 def arguments(parser) -> None:
     parser.add_argument("name")
-    parser.add_argument("--size", type=int, choices=(64, 127), default=127)
-    parser.add_argument("--encoder", default="large", help="atto to large, of the multi-survey models")
+    for option, (names, kind) in _variants().items():
+        parser.add_argument(f"--{option}", type=kind, help=f"of {', '.join(names)}")
 
 
 def run(args) -> None:
     """Print name, parameters and head_parameters, with the stamp's size or the encoder's."""
-    from skyloom.models import registry
+    from skyloom.models import artefact
 
-    print(json.dumps(registry.describe(args.name, args.size, args.encoder)))
+    print(json.dumps(artefact.describe(args.name, {option: getattr(args, option) for option in _variants()})))
+
+
+def _variants() -> dict[str, tuple[list[str], type]]:
+    """{option: (families that let it vary, its type)}."""
+    out: dict = {}
+    for family in families.REGISTRY.values():
+        for option, value in family.variants.items():
+            out.setdefault(option, ([], type(value)))[0].append(family.name)
+    return out

@@ -20,16 +20,25 @@ def arguments(parser) -> None:
 
 
 def run(args) -> None:
-    """Write where the map lies and what it is; InputError if it is missing or has another checksum."""
-    chosen = dustmaps.MAPS[args.map]
-    if args.own:
-        paths = dustmaps.place(args.map, None, "", args.folder, args.own)
+    """Write where a map lies and what it is; see `fetch`."""
+    fetch(args.settings, args.map, args.own, args.folder, args.out)
+
+
+def fetch(settings: dict, name: str, own: str, folder, out) -> None:
+    """Write where the map `name` lies, the user's `own` or one downloaded into `folder`, and what it is.
+
+    InputError if it is missing or has another checksum.
+    """
+    chosen = dustmaps.MAPS[name]
+    if own:
+        paths = dustmaps.place(name, None, "", folder, own)
     else:
         with common.service("dust", 60) as (client, urls, _, _options):
-            folder = Path(args.folder) / digest(args.settings["identity"])  # another archive's files are not these
-            paths = dustmaps.place(args.map, client, urls.get("url") or chosen.url, folder)
+            place = Path(folder) / digest(settings["identity"])  # another archive's files are not these
+            published = chosen.md5 if settings["archive"] == "live" else ()
+            paths = dustmaps.place(name, client, urls.get("url") or chosen.url, place, md5=published)
     # the embedded Galaxy's maps are its own: nobody published their checksums
-    expected = None if args.settings["archive"] == "live" or args.own else [""] * len(paths)
-    facts = {"map": args.map, "version": chosen.version, "scale": chosen.scale, "source": chosen.source,
-             "files": [str(path.resolve()) for path in paths], "sha256": dustmaps.check(args.map, paths, expected)}
-    store.write_text(args.out, json.dumps(facts, indent=1) + "\n")
+    expected = None if settings["archive"] == "live" or own else [""] * len(paths)
+    facts = {"map": name, "version": chosen.version, "scale": chosen.scale, "source": chosen.source,
+             "files": [str(path.resolve()) for path in paths], "sha256": dustmaps.check(name, paths, expected)}
+    store.write_text(out, json.dumps(facts, indent=1) + "\n")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.cutouts import stamps
 from skyloom.measure import morphology
 from skyloom.progress import Progress
@@ -28,16 +26,16 @@ def run(args) -> None:
     import torch
 
     torch.set_num_threads(1)
-    kernel = morphology.read_kernel(Path(args.kernel).read_text())
+    kernel = morphology.read_kernel(textfiles.read(args.kernel))
     with store.reading(args.cutouts) as handle:
         ids, status = store.column(handle, "object_id"), handle["status"][:]
-        bands, scale = handle.attrs["bands"].split(","), float(handle.attrs["pixel_scale"])
+        bands, scale, cd = handle.attrs["bands"].split(","), handle["pixel_scale"][:], handle["cd"][:]
         progress = Progress(total=max(len(ids), 1), label="measure")
         parts = []
         for first in range(0, len(ids), CHUNK):
-            chunk = range(first, min(first + CHUNK, len(ids)))
-            parts.append(morphology.measure_stamps(_stamps(handle, chunk, status), args.settings, kernel, scale,
-                                                   progress=progress))
+            chunk = np.arange(first, min(first + CHUNK, len(ids)))
+            parts.append(morphology.measure_stamps(_stamps(handle, chunk, status), args.settings, kernel, scale[chunk],
+                                                   cd=cd[chunk], progress=progress))
     frame = {"object_id": ids}
     names = list(parts[0]) if parts else []
     for name in names:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from skyloom import store
+from skyloom import store, textfiles
 from skyloom.archives import dustmaps
 from skyloom.verbs import common
 
@@ -18,13 +17,19 @@ def arguments(parser) -> None:
 
 
 def run(args) -> None:
-    """Write object_id and a column `ebv_{map}` a map, on the map's own scale; maps, versions, checksums as metadata."""
+    """Write the reddening of a shard's members; see `reddening`."""
+    reddening(args.settings, args.members, args.maps, args.out)
+
+
+def reddening(settings: dict, members, maps, out) -> None:
+    """Write object_id and a column `ebv_{map}` a map (files of download-map), on the map's own scale; maps, versions,
+    checksums as metadata."""
     import pandas
 
-    members = store.read_parquet(args.members)
-    facts = [json.loads(Path(path).read_text()) for path in args.maps]
-    out = pandas.DataFrame({"object_id": members["object_id"]})
+    table = store.read_parquet(members)
+    facts = [json.loads(textfiles.read(path)) for path in maps]
+    found = pandas.DataFrame({"object_id": table["object_id"]})
     for fact in facts:
-        out[f"ebv_{fact['map']}"] = dustmaps.values(fact["map"], fact["files"], members["ra"], members["dec"])
+        found[f"ebv_{fact['map']}"] = dustmaps.values(fact["map"], fact["files"], table["ra"], table["dec"])
     keep = [{key: fact[key] for key in ("map", "version", "scale", "source", "sha256")} for fact in facts]
-    store.write_parquet(args.out, out, common.provenance(args.settings) | {"dust_maps": keep})
+    store.write_parquet(out, found, common.provenance(settings) | {"dust_maps": keep})

@@ -37,7 +37,8 @@ def run(args) -> None:
         table = pack.table_columns(members, chosen, morphology)
     except KeyError as error:
         raise InputError(f"an object of {args.splits} is missing from the shards ({error}); rerun from plan_shards") from None
-    meta = common.provenance(args.settings) | {"split": args.split, "split_method": args.settings["method"],
+    method = store.parquet_meta(args.splits).get("split_method", args.settings["method"])
+    meta = common.provenance(args.settings) | {"split": args.split, "split_method": method,
                                                "magnitude_columns": ",".join(c for c in table if c.endswith("_mag"))}
     with store.writing(args.hdf5, meta) as handle:
         if places is not None:
@@ -74,7 +75,10 @@ def _pixels(handle, args, places) -> None:
                 image, ivar = source["image"][row][:, window, window], source["ivar"][row][:, window, window]
                 out["image"][k], out["ivar"][k] = pack.to_counts(image, ivar, zero_point)
                 out["mask"][k] = source["mask"][row][:, window, window]
-                out["status"][k], out["psf"][k] = source["status"][row], source["psf"][row]
+                for name in ("status", "psf", "pixel_scale", "cd"):
+                    out[name][k] = source[name][row]
+    if n:
+        handle.attrs["pixel_scale"] = float(np.median(out["pixel_scale"][:]))
 
 
 def _create(handle, source, n, size, zero_point) -> dict:
@@ -87,4 +91,6 @@ def _create(handle, source, n, size, zero_point) -> dict:
            for name, kind in (("image", "f4"), ("ivar", "f4"), ("mask", "u4"))}
     out["psf"] = store.create(handle, "psf", (n, bands, kernel, kernel), "f4", compress=True)
     out["status"] = store.create(handle, "status", (n, bands), "u1")
+    out["pixel_scale"] = store.create(handle, "pixel_scale", (n, bands), "f8")
+    out["cd"] = store.create(handle, "cd", (n, bands, 2, 2), "f8")
     return out

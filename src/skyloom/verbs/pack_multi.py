@@ -27,26 +27,41 @@ def arguments(parser) -> None:
 
 
 def run(args) -> None:
-    """Write the split's groups and columns; InputError if a shard lacks an object that another has."""
+    """Write one split; see `split_file`. The cutouts come as shards of the first survey, then of the second, ..."""
+    shards = np.array_split(np.array(args.cutouts, object), len(args.surveys))
+    split_file(args.settings, args.split, args.splits, args.members,
+               {survey: list(paths) for survey, paths in zip(args.surveys, shards, strict=True)}, args.dust, args.photometry,
+               args.hdf5, args.csv)
+
+
+def split_file(settings: dict, split: str, splits, members, cutouts: dict[str, list], dust, photometry, hdf5, csv) -> None:
+    """Write a split's groups and columns, its columns as `csv`, too: the rows that `splits` names from the files of members,
+    cutouts {survey: files}, dust and photometry. InputError if a shard lacks an object that another has.
+    """
     import pandas
 
-    chosen = store.read_parquet(args.splits).query("split == @args.split").sort_values("object_id", kind="stable")
-    members = pandas.concat([store.read_parquet(path) for path in args.members], ignore_index=True)
+    chosen = store.read_parquet(splits).query("split == @split").sort_values("object_id", kind="stable")
+    rows = pandas.concat([store.read_parquet(path) for path in members], ignore_index=True)
     try:
-        table = pack.table_columns(members, chosen, _measured(args.dust, args.photometry))
+        table = pack.table_columns(rows, chosen, _measured(dust, photometry))
     except KeyError as error:
-        raise InputError(f"an object of {args.splits} is missing from the shards ({error}); rerun from plan_shards") from None
-    meta = common.provenance(args.settings) | {"split": args.split, "surveys": ",".join(args.surveys),
-                                               "split_method": args.settings["method"], "magnitude_columns": ""}
-    if args.dust:
-        meta["dust_maps"] = json.dumps(store.parquet_meta(args.dust[0])["dust_maps"])
-    shards = np.array_split(np.array(args.cutouts, object), len(args.surveys))
-    with store.writing(args.hdf5, meta) as handle:
-        for survey, paths in zip(args.surveys, shards, strict=True):
-            _group(handle.create_group(survey), list(paths), chosen["object_id"].to_numpy())
+        raise InputError(f"an object of {splits} is missing from the shards ({error}); rerun from plan_shards") from None
+    method = store.parquet_meta(splits).get("split_method", settings["method"])
+    meta = common.provenance(settings) | {"split": split, "surveys": ",".join(cutouts), "split_method": method,
+                                          "magnitude_columns": ",".join(_magnitudes(table, cutouts))}
+    if dust:
+        meta["dust_maps"] = json.dumps(store.parquet_meta(dust[0])["dust_maps"])
+    with store.writing(hdf5, meta) as handle:
+        for survey, paths in cutouts.items():
+            _group(handle.create_group(survey), paths, chosen["object_id"].to_numpy())
         for name in table.columns:
             store.put(handle, name, table[name].to_numpy())
-    store.write_csv(args.csv, table)
+    store.write_csv(csv, table)
+
+
+def _magnitudes(table, surveys) -> list[str]:
+    """The photometry's magnitudes, `{survey}_{band}_mag`: what calibration, support and peers read."""
+    return [name for name in table if name.endswith("_mag") and name.split("_")[0] in surveys]
 
 
 def _measured(*kinds):

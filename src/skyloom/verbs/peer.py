@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from skyloom import store
 from skyloom.archives import tables
-from skyloom.dataset import read
+from skyloom.dataset.table import Table, align
 from skyloom.errors import InputError
-from skyloom.peers import rail_job
+from skyloom.peers import jobs
 from skyloom.pz import distribution
-from skyloom.sample import bands
+from skyloom.sample import cuts
 from skyloom.verbs import common
 
 
@@ -37,100 +35,66 @@ def run(args) -> None:
     if args.table:
         _given(args)
         return
-    names = bands.by_wavelength(read.magnitude_columns(args.testing))
-    errors = bands.errors_of(store.names(args.testing), names)
-    names = _known(args.training, names)
-    errors = {name: errors[name] for name in names if name in errors}
-    training = _joined([_columns(path, names, errors) for path in args.training])
-    testing = _columns(args.testing, names, errors)
-    edges = distribution.grid(*settings["grid"])
-    reason = "" if settings["peer"] != "bpz" else _no_templates(settings, names, errors)
-    seconds, pz = {}, np.zeros((0, len(edges) - 1))
-    if not reason and settings["peer"] == "trainz":
-        counts = np.histogram(training["z"], edges)[0] / len(training["z"])
-        pz = np.broadcast_to(counts, (len(testing["z"]), len(counts)))
-    elif not reason:
-        pz, seconds = _elsewhere(args, settings, names, training, testing, edges)
-    rows = np.arange(len(pz))
-    meta = common.provenance(settings) | {"model": settings["peer"], "seed": settings["seed"], "reason": reason}
-    store.write_columns(args.out, {
-        "object_id": testing["object_id"][rows], "split": np.full(len(rows), "testing", object),
-        "z": distribution.mean({"pz": pz, "edges": edges}), "pz": np.asarray(pz, np.float32), "edges": edges}, meta)
-    store.write_text(args.timing, json.dumps({"objects": len(rows), "training": len(training["z"]), "reason": reason, **seconds}))
+    learnt, asked = Table(args.training), Table([args.testing])
+    if not asked.magnitudes:
+        raise InputError(f"{args.testing} holds no magnitudes for {settings['peer']}; add photometry or drop `peers.models`")
+    names = _known(args.training, asked.magnitudes)
+    errors = {name: asked.errors[name] for name in names if name in asked.errors}
+    wanted = list(dict.fromkeys([*names, *errors.values(), "specz_redshift", "object_id"]))
+    training, testing = (jobs.table(table.columns(wanted), names, errors) for table in (learnt, asked))
+    edges, n = distribution.grid(*settings["grid"]), len(testing["z"])
+    reason = "" if settings["peer"] != "bpz" else jobs.no_templates(settings["options"], names, errors)
+    told = {"objects": 0 if reason else n, "training": len(training["z"]), "reason": reason}
+    if reason:
+        _write(args, testing, edges, [np.zeros((0, len(edges) - 1))], told)
+    elif settings["peer"] == "trainz":
+        _write(args, testing, edges, [np.broadcast_to(jobs.trainz(training["z"], edges), (n, len(edges) - 1))], told)
+    else:
+        job = jobs.job(settings, names, training["magnitudes"], edges)
+        both, place = {"training": training, "testing": testing}, os.path.dirname(os.path.abspath(args.out))
+        with jobs.elsewhere(args.python, job, both, place) as (pieces, seconds):
+            _write(args, testing, edges, pieces, told | seconds)
+
+
+def _write(args, testing: dict, edges, pieces, told: dict) -> None:
+    """The file of the testing objects, p(z) piece by piece, and its timing."""
+    first, meta = 0, _meta(args.settings, told["reason"])
+    with store.streaming(args.out, told["objects"], meta, distribution.SHARED) as append:
+        for piece in pieces:
+            for rows in distribution.blocks(len(piece)):
+                pz = piece[rows]
+                ids = testing["object_id"][first:first + len(pz)]
+                append({"object_id": ids, "split": np.full(len(pz), "testing", object), "pz": np.asarray(pz, np.float32),
+                        "z": distribution.mean({"pz": pz, "edges": edges}), "edges": edges})
+                first += len(pz)
+    store.write_text(args.timing, json.dumps(told))
 
 
 def _given(args) -> None:
     """The redshifts of a table for the testing objects, NaN for those that it lacks."""
     settings = args.settings
-    columns = store.columns(args.testing, ["object_id", "specz_redshift"])
-    ids = columns["object_id"][np.isfinite(columns["specz_redshift"])]
-    found = tables.estimates(args.table, settings["options"]["id"], settings["options"]["z"])
-    known = dict(zip(found["object_id"].tolist(), found["z"].tolist(), strict=True))
-    z = np.array([known.get(int(i), np.nan) for i in ids])
+    asked = store.arrays(args.testing, ["object_id", "specz_redshift", "ra", "dec"])
+    asked = {name: values[np.isfinite(asked["specz_redshift"])] for name, values in asked.items()}
+    ids, found = asked["object_id"], tables.estimates(args.table, settings["options"])
+    if "object_id" in found:
+        at = align(found["object_id"], ids)
+        z = np.where(at >= 0, found["z"][at], np.nan) if len(found["z"]) else np.full(len(ids), np.nan)
+    elif "ra" not in asked:
+        raise InputError(f"{args.table} is matched by position, but the objects have none; name `local.columns.ra` and `dec`")
+    else:
+        place = cuts.nearest(asked["ra"], asked["dec"], found["ra"], found["dec"])
+        z = np.where(place < 0, np.nan, found["z"][place]) if len(found["z"]) else np.full(len(ids), np.nan)
     reason = "" if np.isfinite(z).any() else f"{Path(args.table).name} holds none of the testing objects"
     rows = np.arange(0 if reason else len(z))
-    meta = common.provenance(settings) | {"model": settings["peer"], "seed": settings["seed"], "reason": reason}
-    store.write_columns(args.out, {"object_id": ids[rows], "split": np.full(len(rows), "testing", object), "z": z[rows]}, meta)
+    store.write_columns(args.out, {"object_id": ids[rows], "split": np.full(len(rows), "testing", object), "z": z[rows]},
+                        _meta(settings, reason))
     store.write_text(args.timing, json.dumps({"objects": len(rows), "found": int(np.isfinite(z).sum()), "reason": reason}))
+
+
+def _meta(settings: dict, reason: str) -> dict:
+    return common.provenance(settings) | {"model": settings["peer"], "seed": settings["seed"], "reason": reason}
 
 
 def _known(paths, names: list[str]) -> list[str]:
     """The magnitudes that at least one object to learn from was detected in; all of them where there is none."""
-    found = _joined([store.columns(path, names) for path in paths])
-    return [name for name in names if (np.abs(np.asarray(found[name], float)) < 90).any()] or names
-
-
-def _columns(path, names, errors) -> dict:
-    """magnitudes and errors (n, band) with 99 and NaN as they are, z, object_id of a packed file; rows with a redshift."""
-    wanted = [*names, *errors.values(), "specz_redshift", "object_id"]
-    columns = store.columns(path, list(dict.fromkeys(wanted)))
-    good = np.isfinite(columns["specz_redshift"])
-    magnitudes = np.stack([np.asarray(columns[n], float) for n in names], axis=1)[good]
-    magnitudes[magnitudes <= -90] = np.nan
-    sigma = np.stack([np.asarray(columns[errors[n]], float) if n in errors else np.zeros(len(good)) for n in names], axis=1)
-    return {"magnitudes": magnitudes, "errors": sigma[good], "z": np.asarray(columns["specz_redshift"], float)[good],
-            "object_id": columns["object_id"][good]}
-
-
-def _joined(parts: list[dict]) -> dict:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _no_templates(settings, names, errors) -> str:
-    """Why BPZ can't work on these columns; empty if it can."""
-    lacking = [name for name in names if name not in settings["options"].get("filters", {})]
-    if lacking:
-        return f"no transmission curve for {lacking[0]} (peers.options.bpz.filters)"
-    return "" if len(errors) == len(names) else "BPZ needs errors of every magnitude"
-
-
-def _elsewhere(args, settings, names, training, testing, edges):
-    """(p(z), seconds) from RAIL's interpreter."""
-    if not Path(args.python).exists():
-        raise InputError(f"`rail.python` is {args.python}, which does not exist; run `make rail` or drop "
-                         f"{settings['peer']} from `peers.models`")
-    seen = np.where(np.abs(training["magnitudes"]) < 90, training["magnitudes"], -np.inf)
-    options = dict(settings["options"])
-    filters = options.pop("filters", None)
-    if filters:
-        options["filter_list"] = [filters[name] for name in names]
-    reference = next((n for n in names if n.split("_")[0] == "i"), names[len(names) // 2])
-    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(args.out))) as folder:
-        job = {"peer": settings["peer"], "seed": settings["seed"], "edges": edges.tolist(), "bands": names,
-               "errors": [f"{name}_error" for name in names], "reference": reference, "options": options,
-               "limits": dict(zip(names, seen.max(axis=0).tolist(), strict=True)), "low": max(0.0, float(edges[0])),
-               "high": float(edges[-1]), "points": settings["points"], "out": f"{folder}/pz.npz"}
-        for name, table in (("training", training), ("testing", testing)):
-            job[name] = f"{folder}/{name}.npz"
-            np.savez(job[name], **{key: table[key] for key in ("magnitudes", "errors", "z")})
-        Path(folder, "job.json").write_text(json.dumps(job))
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        command = [os.path.abspath(args.python), rail_job.__file__, f"{folder}/job.json"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False,
-                              env={**environment, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": folder})
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            why = next((line for line in reversed(lines) if "rror: " in line), lines[-1])  # below it a trace of its libraries
-            raise InputError(f"{settings['peer']} failed in RAIL's environment ({why[:200]}); renew it: make rail")
-        found = np.load(f"{folder}/pz.npz")
-        return found["pz"], {name: float(found[name]) for name in ("training_s", "estimating_s")}
+    return jobs.detected(Table(paths).columns(names), names)

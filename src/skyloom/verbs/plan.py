@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skyloom import config, store
+from skyloom import config, store, textfiles
 from skyloom.errors import InputError
 from skyloom.sample import plan as plan_file
 from skyloom.sample import shards
@@ -24,7 +24,7 @@ def arguments(parser) -> None:
 def run(args) -> None:
     """Write the plan file; an existing one is only ever extended."""
     if args.shipped:
-        names = plan_file.read_plan(Path(args.shipped[0]).read_text())
+        names = plan_file.read_plan(textfiles.read(args.shipped[0]))
     elif args.config:
         whole = config.load(args.config)
         names = from_region(whole)
@@ -32,8 +32,10 @@ def run(args) -> None:
         names = plan_file.plan_hash(args.settings["n_shards"])
     else:
         names = from_objects(args.settings, args.selected)
+    if not names:
+        raise InputError("plan found no object to plan shards for; widen the query or the cuts")
     if Path(args.out).exists():
-        old = plan_file.read_plan(Path(args.out).read_text())
+        old = plan_file.read_plan(textfiles.read(args.out))
         if not args.extend:
             raise InputError(f"the plan {args.out} exists and is frozen; add --extend to add shards to it")
         names = old + [name for name in names if name not in old]

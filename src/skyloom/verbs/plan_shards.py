@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skyloom import store
+from skyloom import store, textfiles
+from skyloom.errors import InputError
 from skyloom.sample import plan, shards
 from skyloom.verbs import common
 
@@ -27,7 +28,11 @@ def run(args) -> None:
         part.insert(0, "sample", sample)
         parts.append(part)
     together = pandas.concat(parts, ignore_index=True).sort_values("object_id", kind="stable")
-    names = plan.read_plan(Path(args.plan).read_text())
+    if together.empty:
+        raise InputError(f"plan-shards found no object in {' '.join(args.selected)}; widen the query or the cuts")
+    if "source_id" in together:  # a sample whose ids are all integers has none
+        together["source_id"] = together["source_id"].fillna(together["object_id"].astype(str))
+    names = plan.read_plan(textfiles.read(args.plan))
     positions = (together["ra"], together["dec"]) if "ra" in together else (None, None)
     home = shards.assign(names, together["object_id"], *positions)
     meta = common.provenance(args.settings)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom import store
+from skyloom.dataset.predictions import Prediction
+from skyloom.dataset.table import Table, align
 from skyloom.pz import comparison, histogram, metrics
 from skyloom.verbs import common
 
@@ -20,18 +22,16 @@ def run(args) -> None:
     """Write model, seed, the options that vary, NMAD, bias, outliers and CDE loss on the `select` half; sorted by NMAD."""
     import pandas
 
-    known = store.columns(args.data, ["object_id", "subset", "specz_redshift"])
-    truth = {int(i): z for i, half, z in zip(*known.values(), strict=True) if half == "select"}
+    known = Table([args.data]).columns(["object_id", "subset", "specz_redshift"])
     rows = []
-    for path in args.predictions:
-        meta = store.attributes(path)
-        with store.reading(path) as handle:
-            ids, z, pz, edges = (handle[name][:] for name in ("object_id", "z", "pz", "edges"))
-        at = np.array([k for k, i in enumerate(ids) if int(i) in truth], int)
-        zs = np.array([truth[int(i)] for i in ids[at]])
-        found = {row[:2]: row[2] for row in metrics.point_metrics(z[at], zs, 0)}
+    for one in (Prediction(path) for path in args.predictions):
+        where = align(known["object_id"], one.object_id)
+        at = np.flatnonzero((where >= 0) & (known["subset"][where] == "select"))
+        z, zs, meta = one.z[at], known["specz_redshift"][where[at]], one.about
+        pz, edges = one.pz.read(at)["pz"], one.pz.shared["edges"]
+        found = {row[:2]: row[2] for row in metrics.point_metrics(z, zs, 0)}
         rows.append({"model": meta["model"], "seed": int(meta["seed"]), **args.settings["points"][meta["model"]],
                      **{f"{name} {convention}": found[name, convention] for name, convention in comparison.METRICS},
-                     "cde_loss histogram": metrics.mean_of(histogram.cde_terms(pz[at], edges, zs), 0)[0], "n": len(at)})
+                     "cde_loss histogram": metrics.mean_of(histogram.cde_terms(pz, edges, zs), 0)[0], "n": len(at)})
     frame = pandas.DataFrame(rows)
     store.write_csv(args.out, frame.sort_values(" ".join(comparison.METRICS[0]), kind="stable"))

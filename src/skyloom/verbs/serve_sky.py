@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import yaml
 
+from skyloom import textfiles
 from skyloom.errors import InputError
 
 
@@ -30,13 +29,13 @@ def run(args) -> None:
     from skyloom.sky.servers import hsc, world
 
     faults = _faults(args.faults) if args.faults else []
-    account = (os.environ.get("SKYLOOM_HSC_USER", hsc.ACCOUNT[0]), os.environ.get("SKYLOOM_HSC_PASSWORD", hsc.ACCOUNT[1]))
     sky = Sky(args.seed, tuple(args.footprint), args.hole_rate, args.gap_rate, args.reddening)
     try:
-        server = world.server(sky, account=account, port=args.port, rate=args.rate, streams=args.streams, faults=faults)
+        server = world.server(sky, port=args.port, rate=args.rate, streams=args.streams, faults=faults)
     except (ValueError, OSError) as error:
         raise InputError(f"serve-sky can't start: {error}; change the option") from None
-    print(json.dumps({"url": server.url, "services": world.urls(server.url)}), flush=True)
+    # an account of its own: a rehearsal needs nobody's real one
+    print(json.dumps({"url": server.url, "services": world.urls(server.url), "account": hsc.ACCOUNT}), flush=True)
     try:
         server.serve_forever(0.1)
     except KeyboardInterrupt:
@@ -47,8 +46,8 @@ def run(args) -> None:
 
 def _faults(path: str) -> list[dict]:
     try:
-        found = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
+        found = yaml.safe_load(textfiles.read(path))
+    except yaml.YAMLError as error:
         raise InputError(f"the fault file {path} can't be read ({error}); give a YAML list") from None
     if not isinstance(found, list):
         raise InputError(f"the fault file {path} holds no list; give a YAML list of mappings")

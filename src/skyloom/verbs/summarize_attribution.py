@@ -33,5 +33,4 @@ def run(args) -> None:
         rows.append(row)
     frame = pandas.DataFrame(rows).sort_values(["model", "z_min"], kind="stable")
     store.write_csv(args.out, frame)
-    with store.replacing(args.figure) as path:
-        figures.attribution(frame, path)
+    figures.drawn(figures.attribution, args.figure, frame)

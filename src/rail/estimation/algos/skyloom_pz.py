@@ -14,7 +14,7 @@ from rail.estimation.estimator import CatEstimator
 from rail.estimation.informer import CatInformer
 
 from skyloom.errors import InputError
-from skyloom.train import ensemble, fitting
+from skyloom.train import ensemble
 
 
 def _shared(*names: str) -> dict:
@@ -67,7 +67,7 @@ class SkyloomInformer(CatInformer):
             self.add_data("model", self.model)
             return
         errors = {m: e for m, e in zip(self.config.bands, self.config.err_bands, strict=True) if e}
-        read = fitting.Columns(list(self.config.bands), errors, [])
+        read = ensemble.Columns(list(self.config.bands), errors, [])
         self.model = ensemble.fit(columns, read, z, dict(self.config.options), seeds)
         self.add_data("model", self.model)
 

@@ -1,0 +1,128 @@
+"""HSC-SSP's wide survey: lists of cutouts and PSFs from DAS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skyloom.surveys.clients import Cutouts
+from skyloom.surveys.imaging import ImagingSurvey
+from skyloom.surveys.service import Service
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from skyloom.archives.replies import Replies
+    from skyloom.cutouts.stamps import Stamp
+
+
+class Hsc(Cutouts):
+    """The stamps of a shard's members; the PSF is DAS's own."""
+
+    def __init__(self, survey: ImagingSurvey, settings: dict, ra, dec):
+        from skyloom.archives import hsc_das
+
+        super().__init__(survey, settings, ra, dec, settings["rerun"])
+        where = list(zip(ra, dec, strict=True))
+        self.rows = [hsc_das.cutout_rows(r, d, self.size, self.request, self.bands, self.scale) for r, d in where]
+        self.psf_rows = [hsc_das.psf_rows(r, d, self.request, self.bands) for r, d in where]
+
+    def missing(self, cache: Replies) -> int:
+        """Number of requests without a final reply."""
+        have = cache.have()
+        return sum(row not in have for group in (*self.rows, *self.psf_rows) for row in group)
+
+    def fetch(self, client, urls: dict, options: dict, cache: Replies, progress) -> dict[str, str]:
+        """Ask for what is missing; {row: cause} of what was never answered."""
+        from skyloom.archives import hsc_das
+        from skyloom.cutouts import lists
+
+        rows, psf_rows = ([row for group in groups for row in group] for groups in (self.rows, self.psf_rows))
+        dead = lists.fetch(client, urls["cutout_url"], hsc_das.CUTOUT, rows, check_cutout, cache, options["attempts"], progress)
+        return dead | lists.fetch(client, urls["psf_url"] + "?bulk=on", hsc_das.PSF, psf_rows, check_psf, cache,
+                                  options["attempts"], progress)
+
+    def stamps(self, k: int, cache: Replies, dead: dict) -> tuple[list[Stamp], list[np.ndarray], list[str]]:
+        """(stamps, PSF kernels, sha256 of the replies) of member `k`, one a band."""
+        options, found = self.settings, [cache.get(row) for row in self.rows[k]]
+        made = [stamp_of_reply(reply, self.ra[k], self.dec[k], self.size, options["max_masked_fraction"],
+                               options["pad"] == "masked", dead.get(row, ""))
+                for reply, row in zip(found, self.rows[k], strict=True)]
+        kernels = [psf_of_reply(cache.get(row), options["psf_size"]) for row in self.psf_rows[k]]
+        return made, kernels, [reply[2] if reply else "" for reply in found]
+
+
+def check_cutout(row: str, name: str, body: bytes) -> None:
+    """ReplyError unless the member is the cutout of the row's filter, readable, at the right scale."""
+    from skyloom.archives import hsc_das
+
+    _check_filter(row, name)
+    hsc_das.parse_cutout(body, SURVEY.scale)
+
+
+def check_psf(row: str, name: str, body: bytes) -> None:
+    """ReplyError unless the member is a PSF kernel of the row's filter."""
+    from skyloom.archives import hsc_das
+
+    _check_filter(row, name)
+    hsc_das.parse_psf(body)
+
+
+def _check_filter(row: str, name: str) -> None:
+    from skyloom.errors import ReplyError
+
+    if f"-{row.split()[2]}-" not in name:
+        raise ReplyError("wrong_band", f"{name} for {row.split()[2]}")
+
+
+def stamp_of_reply(reply, ra, dec, size: int, max_masked: float, pad: bool, dead: str = "") -> Stamp:
+    """The stamp of a stored reply (see `replies.Replies.get`), or of none with the cause `dead`."""
+    from skyloom.archives import hsc_das, replies
+    from skyloom.cutouts.stamps import blank, cut_stamp
+    from skyloom.errors import ReplyError
+
+    if reply is None:
+        return blank(size, "failed", dead or "never answered")
+    state, cause, _, body = reply
+    if state == replies.NO_COVERAGE:
+        return blank(size, "no_coverage")
+    try:
+        return cut_stamp(hsc_das.parse_cutout(body, SURVEY.scale), ra, dec, size, max_masked, pad)
+    except ReplyError as error:
+        return blank(size, "failed", str(error) or cause)
+
+
+def psf_of_reply(reply, size: int) -> np.ndarray:
+    """(size, size) float32 kernel of a stored reply, centre-cropped and of sum 1; NaN where there is none."""
+    import numpy as np
+
+    from skyloom.archives import hsc_das, replies
+    from skyloom.cutouts.stamps import fit_kernel
+    from skyloom.errors import ReplyError
+
+    if reply is None or reply[0] != replies.OK:
+        return np.full((size, size), np.nan, np.float32)
+    try:
+        kernel = hsc_das.parse_psf(reply[3])
+    except ReplyError:
+        return np.full((size, size), np.nan, np.float32)
+    return fit_kernel(kernel, size)
+
+
+SERVICE = Service(
+    "hsc", {"sql_url": "https://hsc-release.mtk.nao.ac.jp/datasearch/api/catalog_jobs/",
+            "cutout_url": "https://hsc-release.mtk.nao.ac.jp/das_cutout/{release}/cgi-bin/cutout",
+            "psf_url": "https://hsc-release.mtk.nao.ac.jp/psf/{release}/cgi/getpsf"},
+    rpm=30, streams=2, most_streams=2, timeout_s=300, total_s=3600, wait_initial_s=2.0, slots=2, account=True,
+    options={"poll_s": {"type": "number", "exclusiveMinimum": 0, "default": 1.0},
+             "job_s": {"type": "number", "exclusiveMinimum": 0, "default": 21600,
+                       "description": "how long a catalog job may take"}})
+
+# Extinction: the law of Schlafly & Finkbeiner (2011) at HSC's filters. The aperture, not in a paper, is PS1's in arcsec.
+SURVEY = ImagingSurvey(
+    name="hsc", title="HSC-SSP wide",
+    bands={"g": 479.1, "r": 621.3, "i": 773.3, "z": 890.3, "y": 977.2}, scale=0.168, layout="galaxiesml",
+    zero_point="FLUXMAG0 of the header", ivar_sources=("archive",),
+    extinction={"g": 3.240, "r": 2.276, "i": 1.633, "z": 1.263, "y": 1.075}, aperture=6.0,
+    service=SERVICE, client=Hsc, flag_bit=20,
+    licence="free account with NAOJ; non-commercial scientific and educational use",
+    citation="Aihara et al. 2019 (PDR2), and the acknowledgement on the release's pages")
