@@ -6,9 +6,10 @@ import os
 import re
 import urllib.parse
 
+from skyloom.archives import hsc_releases
 from skyloom.errors import InputError
 from skyloom.provenance.canonical import digest
-from skyloom.surveys import imaging, releases, spectro
+from skyloom.surveys import imaging, spectro
 from skyloom.surveys.service import Service
 
 LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
@@ -27,7 +28,7 @@ def known_services() -> dict[str, Service]:
 def services(config: dict) -> dict:
     """The services with their addresses as verbs get them in SKYLOOM_SERVICES: public ones where a live run names none."""
     out = {name: dict(block) for name, block in config["services"].items()}
-    release = releases.name(config["query"]["release"]) or "pdr2"
+    release = hsc_releases.name(config["query"]["release"]) or "pdr2"
     if config["archive"] == "live":
         for name in known_services():
             out[name] |= {key: out[name][key] or url for key, url in addresses(name, release).items()}
@@ -71,7 +72,7 @@ def identity(archive: str, release: str, embedded: dict, name: str = "", urls=No
     rehearsal is not the archive's. The embedded sky is the same wherever on this machine it is served.
     """
     elsewhere = set()
-    known = addresses(name, releases.name(release) or "pdr2") if archive == "live" else {}
+    known = addresses(name, hsc_releases.name(release) or "pdr2") if archive == "live" else {}
     for key, value in (urls or {}).items():
         public = {place(url) for url in known.get(key, "").split()}
         elsewhere |= {place(url) for url in value.split()} - public if key.endswith("url") and value else set()

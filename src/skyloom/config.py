@@ -10,6 +10,7 @@ import re
 import yaml
 
 from skyloom import acquisition, textfiles, trainings, typed
+from skyloom.archives import hsc_releases
 from skyloom.archives.paths import split_path
 from skyloom.errors import InputError
 from skyloom.models import families
@@ -18,7 +19,7 @@ from skyloom.provenance.canonical import digest
 from skyloom.release import exporters, flags
 from skyloom.sample import regions
 from skyloom.schema import schema
-from skyloom.surveys import imaging, releases
+from skyloom.surveys import imaging
 
 
 def load(paths) -> dict:
@@ -235,10 +236,11 @@ def _local_columns(config: dict) -> None:
 def _release(config: dict) -> None:
     """The rerun of HSC where none is named; release, rerun and addresses must belong together where HSC is asked."""
     query, hsc = config["query"], config["services"]["hsc"]
-    query["rerun"] = query["rerun"] or f"{releases.name(query['release']) or 'pdr2'}_wide"
-    asked = query["kind"] == "hsc" or "hsc" in config["stamps"]["surveys"] or config["targets"]["kind"] == "hsc"
+    query["rerun"] = query["rerun"] or f"{hsc_releases.name(query['release']) or 'pdr2'}_wide"
+    asked = query["kind"] != "compilation" or "hsc" in config["stamps"]["surveys"]
+    asked = asked or config["targets"]["kind"] not in ("none", "local")
     if config["archive"] != "local" and asked:
-        releases.check(query["release"], query["rerun"], {key: hsc[key] for key in ("sql_url", "cutout_url", "psf_url")})
+        hsc_releases.check(query["release"], query["rerun"], {key: hsc[key] for key in ("sql_url", "cutout_url", "psf_url")})
 
 
 def _final_file(config: dict) -> None:

@@ -74,7 +74,7 @@ def test_a_template_of_another_release_is_refused():
 
 
 def test_the_cutout_service_knows_the_reruns_of_its_release(served):
-    rows, client = hsc_das.cutout_rows(150.15, 2.15, 15, "pdr3_wide"), Client(rpm=60000, auth=ACCOUNT)
+    rows, client = hsc_das.cutout_rows(150.15, 2.15, 15, "pdr3_wide", "gr", 0.168), Client(rpm=60000, auth=ACCOUNT)
     body = "\n".join(["#? " + hsc_das.CUTOUT, *rows]) + "\n"
     for release, good in (("pdr3", True), ("pdr2", False)):
         url = hsc.urls(served.url, release)["cutout_url"]
@@ -101,4 +101,4 @@ def test_a_shipped_plan_serves_the_region_it_was_made_for_alone(monkeypatch):
     assert plan.shipped("mine", [10, 11, 0, 1]) is None
     for region, calls in ((None, [["plan"], ["plan"], []]), (made_for["galaxiesml"], [["plan"], []])):
         settings = {"run": "galaxiesml", "archive": "live", "query": {"region": region}}
-        assert run._targets(Path("nowhere"), settings, None) == calls
+        assert run._calls(Path("nowhere"), settings, "") == calls

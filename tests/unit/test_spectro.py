@@ -155,4 +155,4 @@ def test_the_embedded_sky_says_that_it_lacks_somebody_elses_survey(installed, tm
     done = subprocess.run([sys.executable, "-m", "skyloom", "query-survey", "--survey", "toy", "--settings", settings,
                            "--folder", str(tmp_path), "--out", str(tmp_path / "o")],
                           env=installed | {"SKYLOOM_SERVICES": services}, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "the embedded sky has no service toys; give `services.toys.url`" in done.stderr
+    assert done.returncode == 2 and "the embedded sky has no service toys; set the addresses `services.toys`" in done.stderr

@@ -31,5 +31,5 @@ def shipped(run: str, region) -> Path | None:
     of `regions.json` beside it."""
     path = Path("resources/shards") / f"{run}.tsv"
     regions = path.with_name("regions.json")
-    made_for = json.loads(regions.read_text()) if regions.exists() else {}
+    made_for = json.loads(regions.read_text(encoding="utf-8")) if regions.exists() else {}
     return path if path.exists() and region is not None and made_for.get(run, region) == region else None
