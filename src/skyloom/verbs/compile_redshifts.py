@@ -44,22 +44,13 @@ def run(args) -> None:
     frame, lost, counts = cuts.apply_cuts(frame, chosen)
     keep, conflicts = compilation.best(frame, options["match_arcsec"], surveys)
     kept, doubles, last = cuts.apply_cuts(frame, [("cross_survey", ("survey", "survey_id"), lambda f: keep)])
-    counts = pandas.concat([counts, last], ignore_index=True)
-    _some(counts, metas)
+    rejected = pandas.concat([lost, doubles], ignore_index=True)
+    cuts.refuse_empty(kept, rejected, [], "compile-redshifts", f"the surveys {', '.join(survey.name for survey in surveys)}")
     store.write_parquet(args.raw, raw, meta)
     store.write_parquet(args.selected, kept.drop(columns=["z", "z_err", "override", "repeat_key"]), meta)
-    store.write_parquet(args.rejected, pandas.concat([lost, doubles], ignore_index=True), meta)
-    store.write_csv(args.counts, counts)
+    store.write_parquet(args.rejected, rejected, meta)
+    store.write_csv(args.counts, pandas.concat([counts, last], ignore_index=True))
     store.write_csv(args.conflicts, conflicts)
-
-
-def _some(counts, metas) -> None:
-    """InputError that names the step at which no row is left."""
-    empty = counts[counts["rows_out"] == 0]
-    if len(empty):
-        names, first = ", ".join(meta["survey"] for meta in metas), empty.iloc[0]
-        step = f"the cut {first['cut']} leaves none of its {first['rows_in']}" if first["rows_in"] else "no survey sent any"
-        raise InputError(f"the compilation of {names} has no rows: {step}; change `query.region`, `query.surveys` or the cut")
 
 
 def _normalised(survey, path, release):
