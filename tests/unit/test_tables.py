@@ -94,7 +94,7 @@ BLANKS = text(separator=" ").splitlines()
     pytest.param(b"\xef\xbb\xbf" + text().encode(), id="BOM"),
     pytest.param(text(separator="\t").encode("utf-16"), id="UTF-16, Excel's Unicode text"),
     pytest.param(LINE([*LINES, "# Zürich"]).encode("latin-1"), id="Latin-1"),
-    pytest.param(gzip.compress(text().encode()), id="gzip"),
+    pytest.param(gzip.compress(text().encode(), mtime=0), id="gzip"),
     pytest.param(bz2.compress(text().encode()), id="bzip2"),
     pytest.param(lzma.compress(text().encode()), id="xz"),
 ])
@@ -136,7 +136,7 @@ def test_names_with_blanks_and_vectors_of_sextractor(tmp_path):
     (LINE([LINES[0] + ",g", *(line + ",1" for line in LINES[1:])]), ["two columns `g`"]),
     ("id;ra;dec;z;g;eg;r\n1;150;2;1;21,234;1;20\n2;151;3;1;22,123;1;20\n", ["`21,234`", "write numbers with a point"]),
     (b"PK\x03\x04 and more", ["zip archive or an Excel file"]), (b"<html>\n<body>no</body></html>", ["HTML"]),
-    (b"a,b\0\0\0", ["no text"]), (gzip.compress(text().encode())[:60], ["can't be read"]),
+    (b"a,b\0\0\0", ["no text"]), (gzip.compress(text().encode(), mtime=0)[:60], ["can't be read"]),
     (text(names=NAMES[:-1]), ["7 values a row but 6 column names", "local.columns.names"]),
 ])
 def test_text_tables_that_are_broken_name_the_place(tmp_path, content, words):
@@ -336,13 +336,14 @@ def test_an_evaluation_table_that_is_cut_empty_is_an_error(tmp_path, capsys):
     assert "no row" in capsys.readouterr().err
 
 
-def test_training_rows_never_become_testing_rows_beside_an_evaluation_table(tmp_path):
+def test_training_rows_never_become_testing_rows_beside_an_evaluation_table():
+    from skyloom.sample import assignment
     from skyloom.verbs import assign_splits
 
     n = 200
     frame = pandas.DataFrame({"object_id": np.arange(n), "row": np.arange(n), "sample": "specz", "part": "training"})
     settings = {"method": "hash", "fractions": [0.6, 0.2, 0.2], "seed": 1, "order": 10, "group_arcsec": 1.0, "stamp_arcsec": 0.0}
-    kept, _, _ = assign_splits._split(frame, {**settings, "evaluation": True})
+    kept = assignment.assign(frame, {**settings, "evaluation": True}).kept
     assert set(kept["split"]) == {"training", "validation"}
     with pytest.raises(InputError, match="no object for testing"):
         assign_splits._refuse_empty(kept, ["specz"], {**settings, "evaluation": True})
