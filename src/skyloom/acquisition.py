@@ -6,7 +6,6 @@ import os
 import re
 import urllib.parse
 
-from skyloom.archives import hsc_releases
 from skyloom.errors import InputError
 from skyloom.provenance.canonical import digest
 from skyloom.surveys import imaging, spectro
@@ -27,6 +26,8 @@ def known_services() -> dict[str, Service]:
 
 def services(config: dict) -> dict:
     """The services with their addresses as verbs get them in SKYLOOM_SERVICES: public ones where a live run names none."""
+    from skyloom.archives import hsc_releases
+
     out = {name: dict(block) for name, block in config["services"].items()}
     release = hsc_releases.name(config["query"]["release"]) or "pdr2"
     if config["archive"] == "live":
@@ -44,8 +45,11 @@ def share(config: dict, service: str) -> tuple[int, int]:
 
 
 def addresses(name: str, release: str = "pdr2") -> dict[str, str]:
-    """{key of the config: public addresses} of a service, empty for one that is no survey's; HSC's hold its `release`."""
-    known = known_services()
+    """{key of the config: public addresses} of a service, empty for one that is no survey's; HSC's hold its `release`, given as
+    in `query.release`."""
+    from skyloom.archives import hsc_releases  # here, because every verb imports this module
+
+    known, release = known_services(), hsc_releases.name(release) or "pdr2"
     return {key: url.replace("{release}", release) for key, url in known[name].urls.items()} if name in known else {}
 
 
@@ -72,7 +76,7 @@ def identity(archive: str, release: str, embedded: dict, name: str = "", urls=No
     rehearsal is not the archive's. The embedded sky is the same wherever on this machine it is served.
     """
     elsewhere = set()
-    known = addresses(name, hsc_releases.name(release) or "pdr2") if archive == "live" else {}
+    known = addresses(name, release) if archive == "live" else {}
     for key, value in (urls or {}).items():
         public = {place(url) for url in known.get(key, "").split()}
         elsewhere |= {place(url) for url in value.split()} - public if key.endswith("url") and value else set()

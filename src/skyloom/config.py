@@ -10,7 +10,6 @@ import re
 import yaml
 
 from skyloom import acquisition, textfiles, trainings, typed
-from skyloom.archives import hsc_releases
 from skyloom.archives.paths import split_path
 from skyloom.errors import InputError
 from skyloom.models import families
@@ -235,6 +234,8 @@ def _local_columns(config: dict) -> None:
 
 def _release(config: dict) -> None:
     """The rerun of HSC where none is named; release, rerun and addresses must belong together where HSC is asked."""
+    from skyloom.archives import hsc_releases
+
     query, hsc = config["query"], config["services"]["hsc"]
     query["rerun"] = query["rerun"] or f"{hsc_releases.name(query['release']) or 'pdr2'}_wide"
     asked = query["kind"] != "compilation" or "hsc" in config["stamps"]["surveys"]

@@ -23,7 +23,8 @@ SOURCE = Path(__file__).resolve().parents[1]
 INFRASTRUCTURE = ("skyloom", "skyloom.__main__", "skyloom.acquisition", "skyloom.archives.paths", "skyloom.verbs",
                   "skyloom.config", "skyloom.errors", "skyloom.locks", "skyloom.progress", "skyloom.provenance",
                   "skyloom.provenance.canonical", "skyloom.provenance.fingerprint", "skyloom.provenance.memory",
-                  "skyloom.registry", "skyloom.schema", "skyloom.surveys", "skyloom.surveys.service", "skyloom.trainings")
+                  "skyloom.registry", "skyloom.schema", "skyloom.signals", "skyloom.surveys", "skyloom.surveys.service",
+                  "skyloom.trainings")
 OUTSIDE = "skyloom.sky"
 # Libraries whose version may change a number: import name -> distribution
 LIBRARIES = {"numpy": "numpy", "scipy": "scipy", "sep": "sep", "torch": "torch", "astropy": "astropy", "galsim": "galsim",
