@@ -6,6 +6,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 COMMANDS = {"archives": "python benchmarks/archives.py 2", "attribution": "python benchmarks/attribution.py",
             "client": "python benchmarks/client.py 10", "morphology": "python benchmarks/morphology.py",
+            "million": "python benchmarks/million.py (in an empty folder)",
             "photoz_time": "python benchmarks/photoz_time.py results/dc2",
             "workflow": "python benchmarks/workflow.py galaxiesml (in the folder of that finished run)",
             "training": "python -m skyloom bench --model galaxiesml_cnn --size 64 --objects 1024",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas
 import pytest
 
-from skyloom import store
+from skyloom import config, store
 from skyloom.__main__ import main
 from skyloom.archives import ids, local, paths, tables
 from skyloom.errors import InputError
@@ -74,6 +74,7 @@ BLANKS = text(separator=" ").splitlines()
     pytest.param(LINE(f"{k if k else ''},{line}" for k, line in enumerate(LINES)), id="to_csv with its index"),
     pytest.param(text(separator=";"), id="semicolons"),
     pytest.param(text(separator="\t"), id="tabs"),
+    pytest.param("sep=;\n" + text(separator=";"), id="Excel's hint"),
     pytest.param(text(separator=" | "), id="pipes"),
     pytest.param(LINE(f"| {line} |" for line in [BLANKS[0].replace(" ", " | "), "---|---",
                                                  *(line.replace(" ", " | ") for line in BLANKS[1:])]), id="a table with rules"),
@@ -360,6 +361,50 @@ def test_a_query_tells_what_stands_for_no_value(tmp_path, capsys):
     assert meta["ids"] == "given" and meta["parts"] == ["training"] and len(meta["values"]) == 2
 
 
+LOCAL = {"run": "t", "archive": "local", "models": {"tabular": {}}, "local": {"tables": {"training": "a.csv"}, "columns": {}}}
+
+
+@pytest.mark.parametrize(("more", "words"), [
+    ({"local": {"columns": {"ra": "ra"}}}, ["`local.columns.ra` is ra", "`local.columns.dec` is empty"]),
+    ({"local": {"columns": {"ra": "", "dec": "DEC"}}}, ["`local.columns.dec` is DEC", "`local.columns.ra` is empty"]),
+    ({"local": {"missing": {"mag": [0]}}}, ["`local.missing.mag`", "'*'"]),
+    ({"local": {"missing": {"*": 0}}}, ["local.missing.*", "array"]),
+    ({"local": {"max_undeclared": {"errors": 2}}}, ["local.max_undeclared.errors"]),
+    ({"peers": {"tables": {"p": {"path": "p.csv", "id": "id", "z": "z"}}}}, ["`peers.tables.p`", "`local.columns.id`"]),
+    ({"peers": {"tables": {"p": {"path": "p.csv", "ra": "ra", "z": "z"}}}}, ["peers.tables.p"]),
+    ({"local": {"images": "m.csv"}}, ["`local.images`", "`local.columns.id`"]),
+])
+def test_columns_that_make_no_sense_alone(more, words):
+    with pytest.raises(InputError) as error:
+        config.complete(config.merge(LOCAL, more))
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_named_but_empty_evaluation_table_is_none():
+    found = config.complete(config.merge(LOCAL, {"local": {"tables": {"evaluation": ""}}}))
+    assert found["local"]["tables"] == {"training": "a.csv"}
+
+
+def test_positions_for_a_forced_photo_z_follow_the_same_rules(tmp_path):
+    from types import SimpleNamespace
+
+    from skyloom.verbs.forced_photoz import positions
+
+    def frame(content):
+        return positions(SimpleNamespace(table=put(tmp_path / "p.csv", content), ra=None, dec=None))
+
+    found = frame("#Table1\nobject_id,ra,dec\n00123,-30.5,2\n123,1.5D+01,3\n")
+    assert found["object_id"].tolist() == [ids.text_id("00123"), 123] and found["source_id"].tolist() == ["00123", "123"]
+    assert found["ra"].tolist() == [329.5, 15]
+    assert frame("ra;dec\n10,5;2,25\n11,5;2,5\n")["object_id"].tolist() == [0, 1]
+    for content, word in (("ra,dec\n-999,-999\n", "row 0: ra -999.0"), ("ra,dec\n10,\n", "row 0"), ("ra,dec\n", "no row"),
+                          ("ra,dec\n10:12:01,2\n", "`10:12:01`"), ("ra\n10\n", "no column `dec`"),
+                          ("object_id,ra,dec\n1.2E+18,10,2\n", "digits may be lost"),
+                          ("object_id,ra,dec\n7,1,2\n7,3,4\n", "7 twice")):
+        with pytest.raises(InputError, match=word):
+            frame(content)
+
+
 def test_redshifts_of_others_by_position(tmp_path):
     from types import SimpleNamespace
 
@@ -512,7 +557,7 @@ def test_names_of_files_are_not_cut_at_their_colons(tmp_path):
 
 
 def test_a_clean_table_of_many_rows_is_read_in_seconds(tmp_path):
-    """100,000 rows of 15 columns; a million take ten times as long (docs/tables.md)."""
+    """100,000 rows of 15 columns; a million take ten times as long."""
     import time
 
     rng = np.random.default_rng(1)

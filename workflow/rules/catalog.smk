@@ -25,7 +25,7 @@ rule build_catalog:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=1500,
+        mem_mb=2000,
     params:
         settings=settings("release", config_hash=science_hash(), grid=config["evaluation"]["grid"]),
         code=fingerprint(

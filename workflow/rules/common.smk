@@ -25,7 +25,8 @@ from skyloom.errors import InputError
 from skyloom.models import families
 from skyloom.provenance.fingerprint import fingerprint
 from skyloom.release import exporters
-from skyloom.surveys import imaging
+from skyloom.sample.plan import read_plan, shipped
+from skyloom.surveys import imaging, spectro
 
 # A recipe given with --configfile is a whole configuration; config.yaml is the one used without.
 if not workflow.configfiles:
@@ -88,11 +89,9 @@ os.environ.update(
 )
 
 PLAN = Path(f"{RESULTS}/shards/plan.tsv")
-SHIPPED = Path(f"resources/shards/{RUN}.tsv")
-PLANNED = PLAN if PLAN.exists() else SHIPPED if SHIPPED.exists() else None
+SHIPPED = shipped(RUN, config["query"]["region"])
+PLANNED = PLAN if PLAN.exists() else SHIPPED
 if PLANNED:
-    from skyloom.sample.plan import read_plan
-
     SHARDS = read_plan(textfiles.read(PLANNED))
 elif config["archive"] == "local":
     SHARDS = [f"h{config['local']['n_shards']}_{k}" for k in range(config["local"]["n_shards"])]
