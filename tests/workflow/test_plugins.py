@@ -17,7 +17,6 @@ from astropy.io import fits
 
 from skyloom import config, store
 from skyloom.sample import plan
-from skyloom.surveys import spectro
 from skyloom.verbs.plan import from_region
 from tests.conftest import ROOT, snakemake, workplace
 
@@ -26,8 +25,7 @@ REGION = [150.0, 150.3, 2.0, 2.3]
 POINTS = {"imaging": "toy = toy.imaging:SURVEY", "spectro": "toyspec = toy.spectro:SURVEY",
           "models": "colour = toy.family:FAMILY", "exporters": "jsonl = toy.exporter:EXPORTER"}
 OURS = ("Snakefile", "workflow", "resources", "profiles", "src", "envs")
-SPECZ = "toyspec" if list(spectro.REGISTRY) else "desi"  # TODO the compilation asks the registry
-RUN = {"run": "toy", "archive": "embedded", "query": {"kind": "compilation", "surveys": [SPECZ], "region": REGION},
+RUN = {"run": "toy", "archive": "embedded", "query": {"kind": "compilation", "surveys": ["toyspec"], "region": REGION},
        "cuts": {"z_min": 0.01, "z_max": 1.0}, "stamps": {"surveys": ["toy"], "psf_size": 9, "sizes": {"toy": 24}},
        "split": {"order": 12, "overlap_arcsec": 0}, "models": {"colour": {"classes": 6}}, "train": {"threads": 1},
        "release": {"formats": ["jsonl"]}, "evaluation": {"bootstrap": 20, "z_max": 1.0}}
@@ -117,9 +115,7 @@ def toy(tmp_path_factory):
     site = installed(tmp_path_factory.mktemp("site"))
     folder = workplace(tmp_path_factory.mktemp("toy") / "run")
     with archive() as (url, asked):
-        services = {"toy": {"url": f"{url}/cutout", "rpm": 60000}}
-        if SPECZ == "toyspec":
-            services["toyspec"] = {"url": f"{url}/toy.txt"}
+        services = {"toy": {"url": f"{url}/cutout", "rpm": 60000}, "toyspec": {"url": f"{url}/toy.txt"}}
         (folder / "config.yaml").write_text(yaml.safe_dump({**RUN, "services": services}))
         known = config.complete({"run": "toy", "archive": "embedded", "query": {"region": REGION}})
         (folder / "resources" / "shards" / "toy.tsv").write_text(plan.write_plan(from_region(known)))
@@ -132,7 +128,7 @@ def toy(tmp_path_factory):
 def test_no_file_of_ours_is_touched(toy):
     _, asked, before, after = toy
     assert before == after and len(before) > 150
-    assert "/cutout" in asked
+    assert set(asked) == {"/toy.txt", "/cutout"}
 
 
 def test_the_stamps_are_the_toys(toy):
@@ -146,7 +142,6 @@ def test_the_stamps_are_the_toys(toy):
         assert colour == pytest.approx(2 * redshift(handle["ra"][:]), abs=0.1)  # the toy sky's own law
 
 
-@pytest.mark.skipif(SPECZ == "desi", reason="the compilation doesn't ask the registry yet")
 def test_the_redshifts_are_the_toys(toy):
     folder, asked, _, _ = toy
     folder = folder / "results" / "toy"
