@@ -14,6 +14,7 @@ from skyloom.sample import regions
 
 PAGE = 500_000  # rows that a query may return
 RELEASE = 17
+IDS = ("objid", "bestobjid", "specobjid")
 OVER_RATE, NO_ROWS, REFUSED = "queries allowed per minute", "No objects have been found", "error_message"
 
 
@@ -32,7 +33,14 @@ def payload(columns, last: int, region=None, page: int = PAGE, table: str = "Spe
 def parse(text: str, columns=()):
     """A DataFrame of a page with at least `columns`, None where the server says that there are no rows; errors as `words`."""
     frame = words(text, columns)
-    return None if frame is None else typed(frame)
+    return None if frame is None else _with_ids(typed(frame))
+
+
+def _with_ids(frame):
+    """The server's 64-bit ids without a sign, whatever values a page has."""
+    kinds = {name: "uint64" if frame[name].dtype == "int64" else "UInt64" for name in frame
+             if name.lower() in IDS and frame[name].dtype in ("int64", "Int64") and (frame[name].dropna() >= 0).all()}
+    return frame.astype(kinds)
 
 
 def words(text: str, columns=()):
@@ -90,7 +98,7 @@ def rows(client, base: str, columns, region=None, page: int = PAGE, wait: float 
         print(f"query-survey: {sum(map(len, parts))} rows of SDSS", file=sys.stderr, flush=True)
     if not parts:
         return pandas.DataFrame(columns=list(columns))
-    return typed(pandas.concat(parts, ignore_index=True))
+    return _with_ids(typed(pandas.concat(parts, ignore_index=True)))
 
 
 def _page(client, url, query, columns, wait, attempts):
