@@ -15,7 +15,7 @@ from skyloom.errors import InputError
 from skyloom.models import families
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
-from skyloom.release import exporters, flags
+from skyloom.release import exporters
 from skyloom.sample import regions
 from skyloom.schema import schema
 from skyloom.surveys import imaging
@@ -200,6 +200,8 @@ def _across(config: dict) -> None:
     if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
         raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
     exporters.chosen(config["release"]["formats"])
+    from skyloom.release import flags  # no job that reads the config decides anything by it
+
     flags.flag_bits(stamps["surveys"])
     _models(config)
     local = config["local"]
