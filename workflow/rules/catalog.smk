@@ -34,7 +34,7 @@ rule build_catalog:
         formats=FORMATS,
         service=SERVICE,
         support=lambda wildcards, input: option("--support", input.support),
-        folder=f"{RESULTS}/catalog",
+        folder=lambda wildcards, output: os.path.dirname(output.catalogs[0]),
     shell:
         "python -m skyloom build-catalog --settings {params.settings:q} --data {input.data:q} "
         "--predictions {input.predictions:q} --calibrated {input.calibrated:q} --raw {input.raw:q} --rejected {input.rejected:q} "

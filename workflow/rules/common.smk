@@ -13,9 +13,10 @@ SOURCE = str(ROOT / "src")
 # by PYTHONPATH. Where the package was installed from a wheel there is none to add.
 if os.path.isdir(f"{SOURCE}/skyloom"):
     sys.path.insert(0, SOURCE)
-    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    environment = os.environ
+    others = environment.get("PYTHONPATH", "").split(os.pathsep)
     if SOURCE not in others and os.pathsep not in SOURCE:
-        os.environ["PYTHONPATH"] = os.pathsep.join([SOURCE, *filter(None, others)])
+        environment["PYTHONPATH"] = os.pathsep.join([SOURCE, *filter(None, others)])
 
 from skyloom import config as skyloom_config
 from skyloom import acquisition, textfiles, trainings
