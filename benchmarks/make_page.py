@@ -6,10 +6,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 COMMANDS = {"archives": "python benchmarks/archives.py 2", "attribution": "python benchmarks/attribution.py",
             "client": "python benchmarks/client.py 10", "morphology": "python benchmarks/morphology.py",
+            "million": "python benchmarks/million.py (in an empty folder)",
             "photoz_time": "python benchmarks/photoz_time.py results/dc2",
             "workflow": "python benchmarks/workflow.py galaxiesml (in the folder of that finished run)",
             "training": "python -m skyloom bench --model galaxiesml_cnn --size 64 --objects 1024",
             "training_h200": "python -m skyloom bench --model MODEL --encoder ENCODER --batch-size BATCH --precision PRECISION",
+            "training_h100": "python -m skyloom bench --model MODEL --size SIZE --objects OBJECTS",
             "attribution_h200": "python benchmarks/attribution.py 4 large; python benchmarks/attribution.py 8 atto",
             "paper_sizes_h200": "the jobs train, predict, attribute of resources/recipes/mantis_shrimp_full.yaml with "
                                 "batches: 100, max_epochs: 2, started by hand on a GPU box"}

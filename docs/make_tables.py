@@ -1,19 +1,21 @@
-"""Write the docs' tables from files: configuration.md from the schema, models.md's from the families, result pages from
-metrics.csv.
+"""Write the docs' tables from files: configuration.md from the schema, models.md's from the families, multi_survey.md's from the
+imaging surveys, result pages from metrics.csv.
 
-    python docs/make_tables.py                     # configuration.md, surveys.md, the tables of models.md
+    python docs/make_tables.py                     # all but the result pages
     python docs/make_tables.py results/galaxiesml  # docs/results_galaxiesml.md with figures
 """
 
 import dataclasses
 import shutil
 import sys
+import urllib.parse
 from pathlib import Path
 
 import pandas
 
 from skyloom.models import artefact, families
 from skyloom.schema import schema
+from skyloom.surveys import imaging, spectro
 
 DOCS = Path(__file__).resolve().parent
 SHOWN = [("bias", "mean(1+z)|mean"), ("scatter", "1.48mad_unscaled|mean"), ("scatter", "1.48mad(1+z)|mean"),
@@ -42,6 +44,7 @@ def configuration() -> str:
 
 
 MARKS = ("<!-- families: written by docs/make_tables.py -->", "<!-- end of families -->")
+IMAGING = ("<!-- imaging surveys: written by docs/make_tables.py -->", "<!-- end of imaging surveys -->")
 READS = {"columns": "magnitudes and other columns", "stamps": "magnitudes and stamps of the run's survey",
          "surveys": "stamps of several surveys, E(B-V)"}
 
@@ -85,10 +88,36 @@ def shown(default) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def models(page: str) -> str:
-    """models.md with its tables written anew."""
-    before, rest = page.split(MARKS[0])
-    return before + model_families() + rest.split(MARKS[1])[1]
+def renewed(page: str, marks: tuple[str, str], tables: str) -> str:
+    """A page with what stands between its marks written anew."""
+    before, rest = page.split(marks[0])
+    return before + tables + rest.split(marks[1])[1]
+
+
+def a_band(survey, facts) -> str:
+    """A number a band, in the order of the bands; words as they are."""
+    return facts if isinstance(facts, str) else ", ".join(f"{facts[band]:g}" for band in survey.bands if facts)
+
+
+def imaging_surveys() -> str:
+    """Tables of the imaging surveys that come with skyloom, between the marks of multi_survey.md."""
+    known = [survey for survey in imaging.REGISTRY.values() if imaging.REGISTRY.modules[survey.name].startswith("skyloom.")]
+    lines = [IMAGING[0], "| survey | | bands in this order | pivot, nm | scale | px | zero point (AB) | ivar | PSF | "
+             "A_b / E(B-V) | aperture where nothing is found |", "|---" * 11 + "|"]
+    for survey in known:
+        size = f"{survey.size} ({survey.sizes[0]} to {survey.sizes[1]})" if survey.size else "`stamps.size`"
+        width = f"Gaussian, {a_band(survey, survey.fwhm)} arcsec" if survey.fwhm else "archive"
+        cells = (f"`{survey.name}`", survey.title, " ".join(survey.bands), a_band(survey, survey.bands), f'{survey.scale:g}"',
+                 size, a_band(survey, survey.zero_point), ", or ".join(survey.ivar_sources), width,
+                 a_band(survey, survey.extinction), f"{survey.aperture:g} px")
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| survey | service | streams | requests a minute | licence | cite |", "|---" * 6 + "|"]
+    for survey in known:
+        asked, hosts = survey.service, sorted({urllib.parse.urlsplit(url).hostname for url in survey.service.urls.values()})
+        cells = (f"`{survey.name}`", f"`services.{asked.name}` ({', '.join(hosts)})",
+                 f"{asked.streams}, at most {asked.most_streams}", str(asked.rpm), survey.licence, survey.citation)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, IMAGING[1]])
 
 
 LIMITS = {"skyserver": "60 queries a minute, 600 s and 500,000 rows each; over the rate a 200 with an error text: waited for",
@@ -96,20 +125,66 @@ LIMITS = {"skyserver": "60 queries a minute, 600 s and 500,000 rows each; over t
           "tap": "sync first; a result cut off (OVERFLOW) is asked for again as an async job; one at a time"}
 
 
+ABOUT = """
+GAMA's server turns away agents that it doesn't know (403). We say who we are first; refused, we say so in
+the log and take VizieR's copy (J/MNRAS/513/439/gamadr4), whose columns have other names; which ids it has we ask it.
+Its default of 50 rows does not apply: pages and totals are ours. Every address can be replaced:
+`services.<survey>.url`; several files (VVDS has six, VIPERS two) with spaces between.
+
+## What is believed
+
+| reply | what becomes of it |
+|---|---|
+| a table with the columns that were asked for | taken; a null (empty, `null`, NaN, masked, TNULL) is a state of its cell |
+| "No objects have been found"; a VOTable without rows that says `QUERY_STATUS` OK; a file with its header alone | no rows |
+| anything else with status 200: HTML, text, other columns, a header without rows, half a row | asked again, then the job fails |
+
+A file refused so is deleted; the next run asks again. A reply is never taken for the name of a file or an address. Ids
+stay integers of up to 20 digits. A row without an id is cut as `id_given`, one without a position or redshift as
+`position_finite` or `redshift_finite`; a row without the key of its photo object repeats no other.
+
+## Another survey
+
+is one file in `src/skyloom/surveys/spectro`, or one module of a package of your own with an entry point:
+
+    [project.entry-points."skyloom.spectro"]
+    toy = "my_package.toy:SURVEY"
+
+    SURVEY = SpectroSurvey(
+        name="toy", release="1", access="text", where="NQ", columns=("ID", "RA", "DEC", "Z", "NQ"),
+        normalise=lambda f: {"survey_id": f["ID"], "ra": f["RA"], "dec": f["DEC"], "z": f["Z"], "z_err": 1e-4,
+                             "quality": f["NQ"], "class": ""},
+        cuts=(("nq", lambda quality, kind: quality >= 3),), confidence=rated((4, 0.99), (3, 0.95)), order=9,
+        service=Service("toy", {"url": "https://example.org/toy.txt"}), licence="public", citation="nobody")
+
+Then `query.surveys: [sdss, toy]` and `services.toy` are known to the config. Import numpy, astropy and the like inside
+functions: the Snakefile lists the surveys. The embedded sky doesn't know it: give `services.toy.url`.
+"""
+
+
+def ours() -> list:
+    """The spectroscopic surveys that come with skyloom."""
+    return [spectro.REGISTRY[name] for name in spectro.ours()]
+
+
+def surveys_tsv() -> str:
+    """resources/surveys.tsv: what we ask of whom, for programs that read no Python."""
+    names = ("survey", "release", "access", "where", "columns", "url", "licence", "citation")
+    rows = [(s.name, s.release, s.access, s.where, ",".join(s.columns), s.service.urls["url"], s.licence, s.citation)
+            for s in ours()]
+    return "".join("\t".join(row) + "\n" for row in (names, *rows))
+
+
 def surveys() -> str:
-    """Page of the spectroscopic surveys, from resources/surveys.tsv."""
-    table = pandas.read_csv(DOCS.parent / "resources" / "surveys.tsv", sep="\t")
-    lines = ["# spectroscopic surveys", "", "Written by `python docs/make_tables.py` from `resources/surveys.tsv`.", "",
+    """Page of the spectroscopic surveys."""
+    lines = ["# spectroscopic surveys", "",
+             "Written by `python docs/make_tables.py` from `skyloom.surveys.spectro`, one file a survey.", "",
              "| survey | release | how | limits, and what we do | columns that are asked for | licence | cite |",
              "|---|---|---|---|---|---|---|"]
-    for r in table.itertuples():
-        cells = (r.survey, r.release, r.access, LIMITS[r.access], r.columns.replace(",", ", "), r.licence, r.citation)
+    for s in ours():
+        cells = (s.name, s.release, s.access, LIMITS[s.access], ", ".join(s.columns), s.licence, s.citation)
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "GAMA's server turns away agents that it doesn't know (403). We say who we are first; refused, we say so in",
-              "the log and take VizieR's copy (J/MNRAS/513/439/gamadr4), whose columns have other names. Its default of 50",
-              "rows does not apply: pages and totals are ours. Every address can be replaced: `services.<survey>.url`; several",
-              "files (VVDS has six, VIPERS two) with spaces between."]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + ABOUT
 
 
 def extra(folder: Path):
@@ -163,6 +238,8 @@ def results(folder: Path) -> str:
 if __name__ == "__main__":
     (DOCS / "configuration.md").write_text(configuration())
     (DOCS / "surveys.md").write_text(surveys())
-    (DOCS / "models.md").write_text(models((DOCS / "models.md").read_text()))
+    (DOCS.parent / "resources" / "surveys.tsv").write_text(surveys_tsv())
+    for page, marks, tables in (("models.md", MARKS, model_families()), ("multi_survey.md", IMAGING, imaging_surveys())):
+        (DOCS / page).write_text(renewed((DOCS / page).read_text(), marks, tables))
     for path in map(Path, sys.argv[1:]):
         (DOCS / f"results_{path.name}.md").write_text(results(path))

@@ -71,11 +71,12 @@ def plan_of(folder: Path) -> None:
     path.write_text(plan.write_plan(from_region(whole)))
 
 
-def snakemake(folder: Path, *arguments, timeout: float = 600) -> subprocess.CompletedProcess:
-    """Run snakemake in a workplace with the package of that workplace."""
+def snakemake(folder: Path, *arguments, timeout: float = 600, packages: Path | None = None) -> subprocess.CompletedProcess:
+    """Run snakemake in a workplace with the package of that workplace, and with other packages where they are."""
     trace = folder / "trace"
     trace.mkdir(exist_ok=True)
-    env = environment() | {"PYTHONPATH": f"{folder / 'src'}{os.pathsep}{ROOT / 'tests' / 'tracing'}",
+    places = [folder / "src", ROOT / "tests" / "tracing", *([packages] if packages else [])]
+    env = environment() | {"PYTHONPATH": os.pathsep.join(map(str, places)),
                            "SKYLOOM_TEST_TRACE": str(trace)}
     return subprocess.run([sys.executable, "-m", "snakemake", *arguments], cwd=folder, env=env, text=True,
                           capture_output=True, timeout=timeout, check=False)

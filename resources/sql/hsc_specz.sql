@@ -4,10 +4,10 @@ SELECT
     object_id, specz_redshift_err, specz_redshift, specz_mag_i, specz_name, specz_ra, specz_dec,
     specz_flag_homogeneous, ra, dec, coord, skymap_id, isprimary,
     g_cmodel_mag, r_cmodel_mag, i_cmodel_mag, z_cmodel_mag, y_cmodel_mag,
-    g_cmodel_magsigma, r_cmodel_magsigma, i_cmodel_magsigma, z_cmodel_magsigma, y_cmodel_magsigma
-FROM pdr2_wide.forced
-LEFT JOIN pdr2_wide.forced2 USING (object_id)
-LEFT JOIN pdr2_wide.specz USING (object_id)
+    g_cmodel_$magerr, r_cmodel_$magerr, i_cmodel_$magerr, z_cmodel_$magerr, y_cmodel_$magerr
+FROM $schema.forced
+LEFT JOIN $schema.forced2 USING (object_id)
+LEFT JOIN $schema.specz USING (object_id)
 WHERE NOT g_sdsscentroid_flag
     AND NOT r_sdsscentroid_flag
     AND NOT i_sdsscentroid_flag

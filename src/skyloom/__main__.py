@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
 import traceback
 
+from skyloom import signals
 from skyloom.errors import InputError, SkyloomError, disk_is_full
 from skyloom.locks import job_lock
 
@@ -17,12 +19,13 @@ VERBS = ("query", "cut", "plan", "plan-shards", "peer", "tune", "download-cutout
          "degrade", "rank-sweep", "build-catalog", "evaluate", "report", "forced-photoz", "check-config", "serve-sky",
          "describe-model", "cache", "run", "bench")
 UNLOCKED = ("run", "serve-sky", "check-config", "describe-model", "cache", "bench", "forced-photoz")
+TIDY = ("query", "query-survey")  # may have a job at an archive, which no signal leaves behind
 HANDS_ON = ("run",)  # what follows `--` is for another program
 
 
 def main(argv=None) -> int:
     """Run one verb; 0 = done, 2 = bad input (one sentence), 1 = anything else."""
-    argv = sys.argv[1:] if argv is None else argv
+    alone, argv = argv is None, sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show is no reason to die
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -39,7 +42,8 @@ def main(argv=None) -> int:
     args.rest = argv[end + 1:]
     os.environ["SKYLOOM_VERB"] = verb  # whose fingerprint the outputs carry
     try:
-        with job_lock("" if verb in UNLOCKED else os.environ.get("SKYLOOM_JOBS_LOCK")):
+        lock = job_lock("" if verb in UNLOCKED else os.environ.get("SKYLOOM_JOBS_LOCK"))
+        with lock, signals.raised() if verb in TIDY else contextlib.nullcontext():
             return module.run(args) or 0
     except InputError as error:
         print(f"skyloom: {error}", file=sys.stderr)
@@ -52,7 +56,9 @@ def main(argv=None) -> int:
             traceback.print_exc()
             return 1
         where = getattr(error, "filename", None) or verb
-        print(f"skyloom: the disk is full ({where}); free some space and run again", file=sys.stderr)
+        print(f"skyloom: the disk is full ({where}); free some space and run again", file=sys.stderr, flush=True)
+        if alone:
+            os._exit(2)  # HDF5 would crash on the way out, closing again what it couldn't write
         return 2
 
 

@@ -12,29 +12,6 @@ from skyloom.surveys import imaging, spectro
 from skyloom.surveys.service import Service
 
 LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
-LIVE = {
-    "sdss": {"url": "https://skyserver.sdss.org"},
-    "desi": {"url": "https://data.desi.lbl.gov/public/edr/spectro/redux/fuji/zcatalog/zall-pix-fuji.fits"},
-    "deep2": {"url": "https://deep.ps.uci.edu/DR4/data/zcat.deep2.dr4.uniq.fits.gz"},
-    "gama": {
-        "url": "https://www.gama-survey.org/dr4/data/cat/SpecCat/v27/SpecObjv27.fits",
-        "tap_url": "https://tapvizier.cds.unistra.fr/TAPVizieR/tap",
-    },
-    "vvds": {
-        "url": " ".join(
-            f"https://cesam.lam.fr/vvds/cesam_vvds_sp{field}_Full.txt"
-            for field in ("CDFS_DEEP", "F02_DEEP", "F02_UDEEP", "F10_WIDE", "F14_WIDE", "F22_WIDE")
-        )
-    },
-    "vipers": {
-        "url": " ".join(
-            f"http://vipers.inaf.it/data/pdr2/catalogs/VIPERS_{field}_SPECTRO_PDR2.txt.gz"
-            for field in ("W1", "W4")
-        )
-    },
-    "6df": {"url": "http://www-wfau.roe.ac.uk/6dFGS/6dFGSzDR3.txt.gz"},
-    "wigglez": {"url": "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"},
-}
 
 
 def known_services() -> dict[str, Service]:
@@ -49,11 +26,14 @@ def known_services() -> dict[str, Service]:
 
 def services(config: dict) -> dict:
     """The services with their addresses as verbs get them in SKYLOOM_SERVICES: public ones where a live run names none."""
+    from skyloom.archives import hsc_releases
+
     out = {name: dict(block) for name, block in config["services"].items()}
+    release = hsc_releases.name(config["query"]["release"]) or "pdr2"
     if config["archive"] == "live":
-        for name, urls in {**LIVE, **{name: service.urls for name, service in known_services().items()}}.items():
-            out[name] |= {key: out[name][key] or url for key, url in urls.items()}
-    return out | {"archive": config["archive"], "embedded": config["embedded"]}
+        for name in known_services():
+            out[name] |= {key: out[name][key] or url for key, url in addresses(name, release).items()}
+    return out | {"archive": config["archive"], "embedded": config["embedded"] | {"release": release}}
 
 
 def share(config: dict, service: str) -> tuple[int, int]:
@@ -64,10 +44,13 @@ def share(config: dict, service: str) -> tuple[int, int]:
     return -(-(known[service].slots if service in known else 1) // together), max(1, block["rpm"] // together)
 
 
-def addresses(name: str) -> dict[str, str]:
-    """{key of the config: public addresses} of a service, empty for one that is no survey's."""
-    known = known_services()
-    return dict(known[name].urls) if name in known else LIVE.get(name, {})
+def addresses(name: str, release: str = "pdr2") -> dict[str, str]:
+    """{key of the config: public addresses} of a service, empty for one that is no survey's; HSC's hold its `release`, given as
+    in `query.release`."""
+    from skyloom.archives import hsc_releases  # here, because every verb imports this module
+
+    known, release = known_services(), hsc_releases.name(release) or "pdr2"
+    return {key: url.replace("{release}", release) for key, url in known[name].urls.items()} if name in known else {}
 
 
 def several(config: dict) -> bool:
@@ -93,8 +76,9 @@ def identity(archive: str, release: str, embedded: dict, name: str = "", urls=No
     rehearsal is not the archive's. The embedded sky is the same wherever on this machine it is served.
     """
     elsewhere = set()
+    known = addresses(name, release) if archive == "live" else {}
     for key, value in (urls or {}).items():
-        public = {place(url) for url in addresses(name).get(key, "").split()} if archive == "live" else set()
+        public = {place(url) for url in known.get(key, "").split()}
         elsewhere |= {place(url) for url in value.split()} - public if key.endswith("url") and value else set()
     if archive == "embedded":
         elsewhere = {where for where in elsewhere if not LOOPBACK.fullmatch(urllib.parse.urlsplit(where).hostname or "")}

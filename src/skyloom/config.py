@@ -15,7 +15,8 @@ from skyloom.errors import InputError
 from skyloom.models import families
 from skyloom.provenance import memory
 from skyloom.provenance.canonical import digest
-from skyloom.release import exporters, flags
+from skyloom.release import exporters
+from skyloom.sample import regions
 from skyloom.schema import schema
 from skyloom.surveys import imaging
 
@@ -186,9 +187,9 @@ def _no_wildcards(value, place: str = "") -> None:
 def _across(config: dict) -> None:
     """Checks that need more than one key."""
     query, split, stamps = config["query"], config["split"], config["stamps"]
-    region = query["region"]
-    if region is not None and not (region[2] < region[3] and region[2] >= -90 and region[3] <= 90):
-        raise InputError(f"`query.region` is {region}; it must be [ra_min, ra_max, dec_min, dec_max] in degrees")
+    regions.of(query["region"])
+    regions.of(config["embedded"]["footprint"], "`embedded.footprint`")
+    _release(config)
     if abs(sum(split["fractions"]) - 1) > 1e-9:
         raise InputError(f"`split.fractions` is {split['fractions']}; the three must add up to 1")
     if not split["fractions"][0] > 0:
@@ -199,6 +200,8 @@ def _across(config: dict) -> None:
     if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
         raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
     exporters.chosen(config["release"]["formats"])
+    from skyloom.release import flags  # no job that reads the config decides anything by it
+
     flags.flag_bits(stamps["surveys"])
     _models(config)
     local = config["local"]
@@ -229,6 +232,18 @@ def _local_columns(config: dict) -> None:
                          "`local.columns.id`, or name `ra` and `dec` there instead of `id`")
     if local["images"] and (local["tables"] or config["targets"]["table"]):
         raise InputError("`local.images` names its objects by id, but the tables have none; set `local.columns.id`")
+
+
+def _release(config: dict) -> None:
+    """The rerun of HSC where none is named; release, rerun and addresses must belong together where HSC is asked."""
+    from skyloom.archives import hsc_releases
+
+    query, hsc = config["query"], config["services"]["hsc"]
+    query["rerun"] = query["rerun"] or f"{hsc_releases.name(query['release']) or 'pdr2'}_wide"
+    asked = query["kind"] != "compilation" or "hsc" in config["stamps"]["surveys"]
+    asked = asked or config["targets"]["kind"] not in ("none", "local")
+    if config["archive"] != "local" and asked:
+        hsc_releases.check(query["release"], query["rerun"], {key: hsc[key] for key in ("sql_url", "cutout_url", "psf_url")})
 
 
 def _final_file(config: dict) -> None:

@@ -11,7 +11,8 @@ SkyloomError
 
 import errno
 
-_FULL = ("No space left", "disk is full", "Disk quota exceeded", "Not enough space on disk", "not enough space on the disk")
+_FULL = ("No space left", "disk is full", "Disk quota exceeded", "Not enough space on disk", "PytorchStreamWriter failed",
+         "unexpected pos")  # the last two: torch.save
 
 
 class SkyloomError(Exception):

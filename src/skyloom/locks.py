@@ -36,7 +36,7 @@ def _lock(handle, kind: int) -> bool:
 def _opened(path: str | Path):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return open(path, "a+")
+    return open(path, "a+", encoding="ascii", errors="replace")
 
 
 @contextlib.contextmanager

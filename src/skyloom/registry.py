@@ -37,7 +37,7 @@ class Registry:
         for point in _points(self.group):
             try:
                 found.append((point.load(), point.value.split(":")[0]))
-            except Exception as error:  # whatever somebody else's package raises
+            except (Exception, SystemExit) as error:  # whatever somebody else's package raises
                 raise InputError(f"the plug-in {point.name} ({point.value}) can't be loaded: {type(error).__name__} {error}; "
                                  "mend or uninstall its package") from None
         out: dict = {}
@@ -74,5 +74,10 @@ class Registry:
 
 
 @functools.cache
-def _points(group: str) -> tuple:
-    return tuple(sorted(entry_points(group=group), key=lambda point: point.name))
+def _installed():
+    """Entry points of all packages, read once for all registries."""
+    return entry_points()
+
+
+def _points(group: str) -> list:
+    return sorted(_installed().select(group=group), key=lambda point: point.name)

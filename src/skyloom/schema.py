@@ -9,7 +9,7 @@ import yaml
 from skyloom import acquisition, typed
 from skyloom.models import families
 from skyloom.release import exporters
-from skyloom.surveys import imaging
+from skyloom.surveys import imaging, spectro
 
 # The folder of the Snakefile: beside the package in a checkout, the working folder where the package came as a wheel.
 ROOT = next((place for place in (Path(__file__).resolve().parents[2], Path.cwd()) if (place / "Snakefile").is_file()), Path.cwd())
@@ -23,7 +23,14 @@ def schema() -> dict:
     _formats(known)
     _stamps(known)
     _models(known)
+    _spectroscopic(known)
     return known
+
+
+def _spectroscopic(known: dict) -> None:
+    """`query.surveys`: every survey that is installed may be chosen, those that come with skyloom are."""
+    surveys = known["properties"]["query"]["properties"]["surveys"]
+    surveys |= {"items": {"enum": list(spectro.REGISTRY)}, "default": spectro.ours()}
 
 
 def _services(known: dict) -> None:

@@ -73,6 +73,13 @@ def read_parquet(path, columns=None):
         raise unreadable(path, error) from None
 
 
+def parquet_names(path) -> list[str]:
+    """Names of a Parquet file's columns."""
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_schema(path).names
+
+
 def parquet_meta(path) -> dict:
     """The `meta` that `write_parquet` stored."""
     import pyarrow.parquet
@@ -97,7 +104,7 @@ def unreadable(path, error, remedy: str = "delete it and rerun") -> InputError:
 def reading(path, remedy: str = "delete it and rerun"):
     """An open h5py.File; InputError, which ends in `remedy`, if the file is missing or corrupt."""
     try:
-        handle = h5py.File(path, "r")
+        handle = h5py.File(path, "r", locking=False)
     except OSError as error:
         raise unreadable(path, error, remedy) from None
     with handle:
@@ -107,7 +114,7 @@ def reading(path, remedy: str = "delete it and rerun"):
 @contextlib.contextmanager
 def writing(path, meta: dict | None = None):
     """A new h5py.File under a temporary name, its attributes set from `meta`, renamed at the end."""
-    with replacing(path) as temporary, h5py.File(temporary, "w", libver="v110", track_order=False) as handle:
+    with replacing(path) as temporary, h5py.File(temporary, "w", libver="v110", track_order=False, locking=False) as handle:
         for key, value in sorted((meta or {}).items()):
             handle.attrs[key] = value
         yield handle

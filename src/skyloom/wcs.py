@@ -8,7 +8,7 @@ from skyloom.errors import ReplyError
 
 
 def pixel_scale(cd) -> float:
-    """Geometric-mean pixel scale in arcsec of a 2x2 CD matrix in deg/px; NaN for one of NaN."""
+    """Geometric-mean pixel scale in arcsec of a 2x2 CD matrix in deg/px; NaN for one that isn't known."""
     if not np.isfinite(cd).all():
         return float("nan")
     return float(np.sqrt(abs(np.linalg.det(np.asarray(cd, float)))) * 3600)

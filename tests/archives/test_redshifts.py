@@ -1,7 +1,5 @@
 """Eight spec-z surveys: emulators asked by hand, clients against them, normalised columns against the sky's truth."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas
 import pytest
@@ -16,8 +14,10 @@ from skyloom.sky.hsc import Sky
 from skyloom.sky.servers import redshifts as servers
 from skyloom.sky.servers import world
 from skyloom.sky.servers.app import SkyServer as Host
+from skyloom.surveys import spectro
 
-SURVEYS = surveys.read_surveys((Path(__file__).parents[2] / "resources" / "surveys.tsv").read_text())
+SURVEYS = {name: spectro.REGISTRY[name] for name in spectro.ours()}
+ALL = list(SURVEYS.values())
 OPTIONS = {"attempts": 3}
 
 
@@ -45,7 +45,7 @@ def test_every_survey_arrives_whole_and_normalises_to_the_skys_truth(archives, f
     frame, _ = asked(archives, name, tmp_path)
     truth = specz.observed(field, name)
     assert len(frame) == len(truth["z"]) > 10
-    common = redshifts.normalise(name, frame, SURVEYS[name].release)
+    common = redshifts.normalise(SURVEYS[name], frame, SURVEYS[name].release)
     assert list(common) == ["survey", "survey_id", "ra", "dec", "z", "z_err", "quality", "class", "repeat_key", "release"]
     key = np.lexsort((common["dec"].round(5), common["ra"].round(5)))
     true = np.lexsort((truth["dec"].round(5), truth["ra"].round(5)))
@@ -76,9 +76,9 @@ def test_transient_faults_change_nothing_and_a_dead_service_is_one_error(archive
 
 @pytest.mark.parametrize("name", sorted(SURVEYS))
 def test_the_papers_cuts_keep_what_the_survey_calls_secure(archives, field, tmp_path, name):
-    common = redshifts.normalise(name, asked(archives, name, tmp_path)[0], "x")
+    common = redshifts.normalise(SURVEYS[name], asked(archives, name, tmp_path)[0], "x")
     keep = np.ones(len(common), bool)
-    for cut, needed, mask in redshifts.quality_cuts([name], -30, 0.0, 1.6):
+    for cut, needed, mask in redshifts.quality_cuts([SURVEYS[name]], -30, 0.0, 1.6):
         if cut.startswith(name):
             assert set(needed) <= set(common)
             keep &= np.asarray(mask(common), bool)
@@ -95,18 +95,18 @@ def test_the_papers_cuts_keep_what_the_survey_calls_secure(archives, field, tmp_
 def test_traps_of_the_columns():
     vipers = pandas.DataFrame({"num": [1, 2, 3, 4], "alpha": 150.0, "delta": 2.0, "zspec": [0.5, 9.9999, 0.6, 0.7],
                                "zflg": [4.5, 3.5, 5.0, 1.9], "classFlag": [1, 1, 0, 1]})
-    common = redshifts.normalise("vipers", vipers, "x")
+    common = redshifts.normalise(SURVEYS["vipers"], vipers, "x")
     assert np.isnan(common["z"][1])
-    keep = [bool(v) for _, _, mask in redshifts.quality_cuts(["vipers"], -30, 0, 1.6)[3:4] for v in mask(common)]
+    keep = [bool(v) for _, _, mask in redshifts.quality_cuts([SURVEYS["vipers"]], -30, 0, 1.6)[3:4] for v in mask(common)]
     assert keep == [True, True, False, False]  # decimals are no quality: 4.5 stays, 5.0 and 1.9 go
     sixdf = pandas.DataFrame({"targetid": [1], "rah": [10], "ram": [0], "ras": [36.0], "decd": ["-00"], "decm": [30],
                               "decs": [0.0], "cz": [29979.2458], "czerr": [45.0], "quality": [4]})
-    common = redshifts.normalise("6df", sixdf, "x")
+    common = redshifts.normalise(SURVEYS["6df"], sixdf, "x")
     assert (common["ra"][0], common["dec"][0], common["z"][0]) == pytest.approx((150.15, -0.5, 0.1))
     sdss = pandas.DataFrame({"specObjID": [1, 2, 3], "bestObjID": [1, 2, 3], "ra": 1.0, "dec": 1.0, "z": [0.1, 0.1, 0.1],
                              "zErr": 1e-4, "zErr_noqso": 2e-4, "zWarning": 0, "class": "GALAXY",
                              "z_noqso": [0.0, 0.2, 0.2], "z_person": [0.0, 0.0, 0.3]})
-    common = redshifts.normalise("sdss", sdss, "x")
+    common = redshifts.normalise(SURVEYS["sdss"], sdss, "x")
     assert common["z"].tolist() == [0.1, 0.2, 0.3] and common["z_err"].tolist() == [1e-4, 2e-4, 1e-4]
 
 
@@ -224,11 +224,11 @@ def rows(*values):
 def test_the_best_of_several_surveys_is_kept_and_conflicts_are_recorded():
     frame = rows(("vvds", "1", 150.0, 2.0, 0.500, 1e-3, 3.0), ("sdss", "2", 150.0001, 2.0, 0.501, 1e-4, 0.0),
                  ("vipers", "3", 150.0, 2.0002, 0.9, 5e-4, 4.5), ("desi", "4", 151.0, 2.0, 0.3, 5e-5, 0.0))
-    keep, conflicts = compilation.best(frame, 1.0)
+    keep, conflicts = compilation.best(frame, 1.0, ALL)
     assert keep.tolist() == [False, True, False, True]
     assert conflicts[["kept_id", "survey_id"]].to_numpy().tolist() == [["2", "3"]]  # 0.500 and 0.501 agree
     assert conflicts["dz"][0] == pytest.approx(0.399) and conflicts["arcsec"][0] == pytest.approx(0.8, abs=0.1)
-    apart, _ = compilation.best(frame, 0.1)
+    apart, _ = compilation.best(frame, 0.1, ALL)
     assert apart.all()
 
 
@@ -238,7 +238,7 @@ def test_overrides_drop_prefer_and_set():
                               "z": [np.nan, 0.7]})
     changed = compilation.override(frame, table)
     assert changed["z"].tolist() == [0.5, 0.7]
-    assert compilation.best(changed, 1.0)[0].tolist() == [True, False]
+    assert compilation.best(changed, 1.0, ALL)[0].tolist() == [True, False]
 
 
 @pytest.mark.parametrize(("row", "words"), [
@@ -254,8 +254,8 @@ def test_a_bad_override_is_one_sentence(row, words):
 def test_registry_pins_what_each_normaliser_reads():
     for name, survey in SURVEYS.items():
         values = dict.fromkeys(survey.columns, [1.0]) | ({"decd": ["+01"]} if name == "6df" else {})
-        assert len(redshifts.normalise(name, pandas.DataFrame(values), "x")) == 1
+        assert len(redshifts.normalise(survey, pandas.DataFrame(values), "x")) == 1
         for column in survey.columns:
             with pytest.raises(KeyError):
-                redshifts.normalise(name, pandas.DataFrame(values).drop(columns=column), "x")
+                redshifts.normalise(survey, pandas.DataFrame(values).drop(columns=column), "x")
         assert survey.licence and survey.citation and survey.release

@@ -28,7 +28,7 @@ def refused(capsys, arguments, *words, code=2):
 
 def services(monkeypatch, archive, url="", **more):
     block = {"rpm": 6000, "streams": 1, "timeout_s": 5, "attempts": 2, "total_s": 5, "wait_initial_s": 0.02, "poll_s": 0.02,
-             "contact": "", **({k: url + p for k, p in hsc.PATHS.items()} if url else {})}
+             "contact": "", **({k: url + p for k, p in hsc.paths("pdr2").items()} if url else {})}
     embedded = {"seed": 1, "footprint": [150.0, 150.1, 2.0, 2.1], "hole_rate": 0.3, "gap_rate": 0.0, "reddening": 0.0,
                 "faults": []}
     monkeypatch.setenv("SKYLOOM_SERVICES", json.dumps({"archive": archive, "embedded": embedded, "hsc": block | more}))
@@ -106,6 +106,41 @@ def test_sentinels_and_nan_in_a_table_are_kept_as_states_or_cut_with_a_reason(tm
                  "--rejected", str(tmp_path / "r.parquet"), "--counts", str(tmp_path / "c.csv")]) == 0
     assert len(store.read_parquet(tmp_path / "s.parquet")) == 6
     assert store.read_parquet(tmp_path / "r.parquet")["cut"].tolist() == ["redshift_finite"] * 3
+
+
+CUT = {"z_min": 0.0, "z_max": 4.0, "sigma_z": "none", "sigma_z_max": 0.005, "isprimary": False, "magnitudes": False,
+       "mag_min": 0, "mag_max": 50}
+
+
+def test_a_sample_that_is_cut_empty_ends_there(tmp_path, capsys):
+    assert main([str(a) for a in table(tmp_path, "g,z\n20,0.5\n21,0.6\n")]) == 0
+    asked = ["cut", tmp_path / "raw.parquet", "--settings", json.dumps({**CUT, "z_min": 1.0, "sample": "specz"}), "--selected",
+             tmp_path / "s", "--rejected", tmp_path / "r", "--counts", tmp_path / "c"]
+    refused(capsys, asked, "cut left no object of specz", "`redshift_range` dropped 2 of 2")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw.parquet", "t.csv"]
+
+
+def test_an_empty_compilation_ends_there(tmp_path, capsys):
+    row = {"TARGETID": [1], "TARGET_RA": [150.0], "TARGET_DEC": [2.0], "Z": [0.5], "ZERR": [1e-4], "ZWARN": [4],
+           "SPECTYPE": ["GALAXY"]}
+    meta = {"survey": "desi", "release": "dr1", "source": "x"}
+    settings = json.dumps({"run": "t", "release": "c", "dec_min": -30, "match_arcsec": 1.0, "z_min": 0.0, "z_max": 4.0})
+    for rows, words in ((row, ["dropped 1 of 1"]), ({k: v[:0] for k, v in row.items()}, [])):
+        store.write_parquet(tmp_path / "desi.parquet", pandas.DataFrame(rows), meta)
+        outputs = [w for n in ("raw", "selected", "rejected", "counts", "conflicts") for w in (f"--{n}", tmp_path / n)]
+        refused(capsys, ["compile-redshifts", tmp_path / "desi.parquet", "--settings", settings, *outputs],
+                "compile-redshifts left no object", *words)
+        assert not (tmp_path / "selected").exists()
+
+
+def test_no_plan_and_no_shards_without_objects(tmp_path, capsys):
+    store.write_parquet(tmp_path / "s.parquet", pandas.DataFrame({"object_id": [], "ra": [], "dec": []}))
+    settings = json.dumps({"by": "sky", "max_objects": 10, "least": 1, "n_shards": 1, "run": "t"})
+    refused(capsys, ["plan", "--settings", settings, "--selected", tmp_path / "s.parquet", "--out", tmp_path / "plan.tsv"],
+            "plan found no object")
+    (tmp_path / "plan.tsv").write_text("shard\nh1_0\n")
+    refused(capsys, ["plan-shards", tmp_path / "s.parquet", "--samples", "specz", "--plan", tmp_path / "plan.tsv", "--settings",
+                     settings, "--folder", tmp_path / "shards"], "plan-shards found no object")
 
 
 def test_separators_headers_and_kinds_of_tables(tmp_path):

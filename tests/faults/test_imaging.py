@@ -10,7 +10,8 @@ from skyloom.cutouts import singles
 from skyloom.cutouts.stamps import UNUSABLE
 from skyloom.errors import InputError, ReplyError
 from skyloom.progress import Progress
-from skyloom.sky import population
+from skyloom.sky import coadds, population, render
+from skyloom.sky import panstarrs as stacks
 from skyloom.sky.servers import world
 from skyloom.surveys import imaging
 
@@ -43,24 +44,34 @@ def download(sky, galaxies, tmp_path, name, faults=(), n=3, settings=(), timeout
 def test_every_survey_serves_the_same_galaxy_in_njy(sky, galaxies, tmp_path, name):
     found, _, dead = download(sky, galaxies, tmp_path, name)
     assert not dead
+    radius = {"ps1": 20, "galex": 7, "unwise": 7}[name]
     for k, stamps in enumerate(found):
+        truth = light(sky, galaxies["ra"][k], galaxies["dec"][k], name, radius)
         for b, stamp in enumerate(stamps):
             if stamp.status != "ok":
                 assert stamp.status in ("no_coverage", "masked") and stamp.cause is not None
                 continue
             assert np.hypot(*stamp.offset) < 0.9 and stamp.ivar.max() > 0
-            truth = fluxes(sky, galaxies, k, name)[b]
             y, x = np.mgrid[:len(stamp.image), :len(stamp.image)] - (len(stamp.image) - 1) / 2
-            inside = np.hypot(x, y) < {"ps1": 20, "galex": 7, "unwise": 7}[name]
+            inside = np.hypot(x, y) < radius
             error = np.sqrt(np.sum(1 / stamp.ivar[inside & (stamp.ivar > 0)]))
-            assert abs(stamp.image[inside].sum() - truth) < 6 * error + 0.5 * truth
+            assert abs(stamp.image[inside].sum() - truth[b]) < 3 * error + 0.02 * truth[b]  # the viewer interpolates
 
 
-def fluxes(sky, galaxies, k, name):
-    """True total fluxes of a galaxy in a survey's bands."""
-    field = population.near(sky.seed, galaxies["ra"][k], galaxies["dec"][k], 1, survey=name)
-    at = np.flatnonzero(field["id"] == galaxies["id"][k])[0]
-    return (field["bulge"] + field["disc"])[at]
+def light(sky, ra, dec, name, radius):
+    """nJy (band,) within `radius` px of a position: what the sky's sources shine there behind the survey's PSF, drawn on a
+    plane and grid of our own."""
+    if name == "ps1":
+        scale, fwhms, depth = stacks.SCALE, stacks.SEEING.values(), stacks.DEPTH.values()
+    else:
+        layer = {"galex": coadds.GALEX, "unwise": coadds.UNWISE}[name]
+        scale, fwhms, depth = layer.scale, layer.fwhm, layer.depth
+    sigma = np.array([10 ** (-0.4 * (d - 31.4)) / 50 for d in depth], np.float32)  # deep, so that little is cut off
+    half = radius + 10
+    drawn = render.render(sky.seed, (ra, dec), -half, -half, 2 * half + 1, 2 * half + 1, sigma, [f / scale for f in fwhms], scale,
+                          name, sky.reddening)
+    y, x = np.mgrid[-half:half + 1, -half:half + 1]
+    return drawn[:, np.hypot(x, y) < radius].sum(axis=1)
 
 
 @pytest.mark.parametrize("kind", ["429", "429_date", "500", "503", "truncated", "html", "stall"])

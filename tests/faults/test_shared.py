@@ -310,3 +310,11 @@ def test_nothing_is_forgotten_under_a_run_at_work(tmp_path, monkeypatch, capsys)
     with locks.run_lock(tmp_path / "results/a/.run.lock"):
         assert main(["cache", "--retry-failed"]) == 2
     assert "another run" in capsys.readouterr().err
+
+
+def test_hdf5_files_ask_the_file_system_for_no_lock(tmp_path, monkeypatch):
+    """They are written under a name of their own and never changed: a file system without locks is no obstacle."""
+    asked, real = [], h5py.File
+    monkeypatch.setattr(h5py, "File", lambda *args, **options: asked.append(options["locking"]) or real(*args, **options))
+    store.write_columns(tmp_path / "t.h5", {"object_id": np.arange(3)})
+    assert store.columns(tmp_path / "t.h5")["object_id"].tolist() == [0, 1, 2] and asked == [False, False]

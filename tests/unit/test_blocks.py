@@ -220,8 +220,8 @@ def test_predictions_of_other_objects_are_one_sentence(tmp_path):
 
 def test_memory_doesnt_grow_with_the_objects(tmp_path):
     """Three times the objects: what is held at once is the same block."""
-    edges, peaks = distribution.grid(-0.1, 4.0, 0.02), []
-    for n in (5_000, 15_000):
+    edges, peaks = distribution.grid(-0.1, 4.0, 0.005), []
+    for n in (2_000, 6_000):
         arrays = {"weights": np.ones((n, 1)), "means": np.full((n, 1), 0.5), "stds": np.full((n, 1), 0.05)}
         stored = distribution.Stored(n, "mixture", {}, lambda rows, arrays=arrays: distribution.take(arrays, rows))
         tracemalloc.start()

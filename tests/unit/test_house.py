@@ -42,7 +42,8 @@ def text_io(path: Path) -> list[str]:
         words = {word.arg: word.value for word in node.keywords}
         if isinstance(node.func, ast.Name) and name == "open":
             mode = node.args[1] if len(node.args) > 1 else words.get("mode")
-            asked = not (isinstance(mode, ast.Constant) and "b" in mode.value)
+            modes = [part.value for part in ast.walk(mode) if isinstance(part, ast.Constant)] if mode else []
+            asked = not any("b" in str(value) for value in modes)
         else:
             home = getattr(getattr(node.func, "value", None), "id", "")
             asked = (name in ("read_text", "write_text") and home != "store" or name in ("loadtxt", "genfromtxt")

@@ -60,7 +60,7 @@ def cutout(image) -> bytes:
 
 def test_a_cutout_without_a_finite_pixel_is_an_answer_but_no_image():
     """Case: it was asked for five times and kept as bad."""
-    asked = (150.0, 2.0, 8, "g")
+    asked = (150.0, 2.0, 8, "g", 0.25)
     ps1.check_cutout(cutout(np.ones((8, 8))), *asked)
     ps1.check_cutout(cutout(np.full((8, 8), np.nan)), *asked)
     with pytest.raises(ReplyError, match="all_nan"):

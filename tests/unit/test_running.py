@@ -183,7 +183,7 @@ def test_what_would_kill_the_last_steps_is_tried_first(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(122, "Disk quota exceeded"),
                                    RuntimeError("unable to write: errno = 28, error message = 'No space left on device'"),
-                                   ValueError("database or disk is full")])
+                                   ValueError("database or disk is full"), RuntimeError("x.cc:672] . unexpected pos 576 vs 534")])
 def test_a_full_disk_is_one_sentence_from_any_library(error, monkeypatch, capsys):
     def fail(args):
         try:
@@ -197,3 +197,13 @@ def test_a_full_disk_is_one_sentence_from_any_library(error, monkeypatch, capsys
     assert capsys.readouterr().err == "skyloom: the disk is full (describe-model); free some space and run again\n"
 
 
+def test_a_full_disk_leaves_at_once(monkeypatch):
+    """HDF5 crashes at the end of a process in which it couldn't write: the code would be 139."""
+    def fail(args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("skyloom.verbs.describe_model.run", fail)
+    monkeypatch.setattr(sys, "argv", ["skyloom", "describe-model", "galaxiesml_nn"])
+    left = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    assert main() == 2 and left == [2] and main(sys.argv[1:]) == 2 and left == [2]

@@ -15,6 +15,7 @@ from skyloom.sky import seds
 from skyloom.sky.servers import world
 from skyloom.surveys import imaging, viewer
 from skyloom.surveys.service import Service
+from tests.conftest import ROOT
 
 LEAST = {"run": "x", "archive": "live"}
 SURVEYS = imaging.REGISTRY.values()
@@ -173,3 +174,13 @@ def test_another_layer_of_the_viewer_is_a_few_facts(sky, tmp_path):
                 images.append(made_of.stamps(0, cache, {})[0][0])
     assert images[0].status == images[1].status == "ok" and np.array_equal(images[0].image, images[1].image)
     assert np.array_equal(images[0].ivar, images[1].ivar)
+
+
+@pytest.mark.parametrize("survey", SURVEYS, ids=[survey.name for survey in SURVEYS])
+def test_the_docs_state_the_registrys_facts(survey):
+    rows = [line for line in (ROOT / "docs" / "multi_survey.md").read_text(encoding="utf-8").splitlines()
+            if line.startswith(f"| `{survey.name}` |")]
+    page = "\n".join(rows)
+    service = f"services.{survey.service.name}"
+    for fact in (" ".join(survey.bands), f'{survey.scale:g}"', survey.licence, survey.citation, service):
+        assert fact in page, f"{fact}: run python docs/make_tables.py"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas
 import pytest
 
-from skyloom import store
+from skyloom import config, store
 from skyloom.__main__ import main
 from skyloom.archives import ids, local, paths, tables
 from skyloom.errors import InputError
@@ -74,6 +74,7 @@ BLANKS = text(separator=" ").splitlines()
     pytest.param(LINE(f"{k if k else ''},{line}" for k, line in enumerate(LINES)), id="to_csv with its index"),
     pytest.param(text(separator=";"), id="semicolons"),
     pytest.param(text(separator="\t"), id="tabs"),
+    pytest.param("sep=;\n" + text(separator=";"), id="Excel's hint"),
     pytest.param(text(separator=" | "), id="pipes"),
     pytest.param(LINE(f"| {line} |" for line in [BLANKS[0].replace(" ", " | "), "---|---",
                                                  *(line.replace(" ", " | ") for line in BLANKS[1:])]), id="a table with rules"),
@@ -93,7 +94,7 @@ BLANKS = text(separator=" ").splitlines()
     pytest.param(b"\xef\xbb\xbf" + text().encode(), id="BOM"),
     pytest.param(text(separator="\t").encode("utf-16"), id="UTF-16, Excel's Unicode text"),
     pytest.param(LINE([*LINES, "# Zürich"]).encode("latin-1"), id="Latin-1"),
-    pytest.param(gzip.compress(text().encode()), id="gzip"),
+    pytest.param(gzip.compress(text().encode(), mtime=0), id="gzip"),
     pytest.param(bz2.compress(text().encode()), id="bzip2"),
     pytest.param(lzma.compress(text().encode()), id="xz"),
 ])
@@ -135,7 +136,7 @@ def test_names_with_blanks_and_vectors_of_sextractor(tmp_path):
     (LINE([LINES[0] + ",g", *(line + ",1" for line in LINES[1:])]), ["two columns `g`"]),
     ("id;ra;dec;z;g;eg;r\n1;150;2;1;21,234;1;20\n2;151;3;1;22,123;1;20\n", ["`21,234`", "write numbers with a point"]),
     (b"PK\x03\x04 and more", ["zip archive or an Excel file"]), (b"<html>\n<body>no</body></html>", ["HTML"]),
-    (b"a,b\0\0\0", ["no text"]), (gzip.compress(text().encode())[:60], ["can't be read"]),
+    (b"a,b\0\0\0", ["no text"]), (gzip.compress(text().encode(), mtime=0)[:60], ["can't be read"]),
     (text(names=NAMES[:-1]), ["7 values a row but 6 column names", "local.columns.names"]),
 ])
 def test_text_tables_that_are_broken_name_the_place(tmp_path, content, words):
@@ -335,13 +336,14 @@ def test_an_evaluation_table_that_is_cut_empty_is_an_error(tmp_path, capsys):
     assert "no row" in capsys.readouterr().err
 
 
-def test_training_rows_never_become_testing_rows_beside_an_evaluation_table(tmp_path):
+def test_training_rows_never_become_testing_rows_beside_an_evaluation_table():
+    from skyloom.sample import assignment
     from skyloom.verbs import assign_splits
 
     n = 200
     frame = pandas.DataFrame({"object_id": np.arange(n), "row": np.arange(n), "sample": "specz", "part": "training"})
     settings = {"method": "hash", "fractions": [0.6, 0.2, 0.2], "seed": 1, "order": 10, "group_arcsec": 1.0, "stamp_arcsec": 0.0}
-    kept, _, _ = assign_splits._split(frame, {**settings, "evaluation": True})
+    kept = assignment.assign(frame, {**settings, "evaluation": True}).kept
     assert set(kept["split"]) == {"training", "validation"}
     with pytest.raises(InputError, match="no object for testing"):
         assign_splits._refuse_empty(kept, ["specz"], {**settings, "evaluation": True})
@@ -358,6 +360,50 @@ def test_a_query_tells_what_stands_for_no_value(tmp_path, capsys):
     assert list(found) == ["table", "column", "what", "rows", "of"] and found["rows"].tolist() == [3, 40]
     meta = store.parquet_meta(tmp_path / "training.parquet")
     assert meta["ids"] == "given" and meta["parts"] == ["training"] and len(meta["values"]) == 2
+
+
+LOCAL = {"run": "t", "archive": "local", "models": {"tabular": {}}, "local": {"tables": {"training": "a.csv"}, "columns": {}}}
+
+
+@pytest.mark.parametrize(("more", "words"), [
+    ({"local": {"columns": {"ra": "ra"}}}, ["`local.columns.ra` is ra", "`local.columns.dec` is empty"]),
+    ({"local": {"columns": {"ra": "", "dec": "DEC"}}}, ["`local.columns.dec` is DEC", "`local.columns.ra` is empty"]),
+    ({"local": {"missing": {"mag": [0]}}}, ["`local.missing.mag`", "'*'"]),
+    ({"local": {"missing": {"*": 0}}}, ["local.missing.*", "array"]),
+    ({"local": {"max_undeclared": {"errors": 2}}}, ["local.max_undeclared.errors"]),
+    ({"peers": {"tables": {"p": {"path": "p.csv", "id": "id", "z": "z"}}}}, ["`peers.tables.p`", "`local.columns.id`"]),
+    ({"peers": {"tables": {"p": {"path": "p.csv", "ra": "ra", "z": "z"}}}}, ["peers.tables.p"]),
+    ({"local": {"images": "m.csv"}}, ["`local.images`", "`local.columns.id`"]),
+])
+def test_columns_that_make_no_sense_alone(more, words):
+    with pytest.raises(InputError) as error:
+        config.complete(config.merge(LOCAL, more))
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_named_but_empty_evaluation_table_is_none():
+    found = config.complete(config.merge(LOCAL, {"local": {"tables": {"evaluation": ""}}}))
+    assert found["local"]["tables"] == {"training": "a.csv"}
+
+
+def test_positions_for_a_forced_photo_z_follow_the_same_rules(tmp_path):
+    from types import SimpleNamespace
+
+    from skyloom.verbs.forced_photoz import positions
+
+    def frame(content):
+        return positions(SimpleNamespace(table=put(tmp_path / "p.csv", content), ra=None, dec=None))
+
+    found = frame("#Table1\nobject_id,ra,dec\n00123,-30.5,2\n123,1.5D+01,3\n")
+    assert found["object_id"].tolist() == [ids.text_id("00123"), 123] and found["source_id"].tolist() == ["00123", "123"]
+    assert found["ra"].tolist() == [329.5, 15]
+    assert frame("ra;dec\n10,5;2,25\n11,5;2,5\n")["object_id"].tolist() == [0, 1]
+    for content, word in (("ra,dec\n-999,-999\n", "row 0: ra -999.0"), ("ra,dec\n10,\n", "row 0"), ("ra,dec\n", "no row"),
+                          ("ra,dec\n10:12:01,2\n", "`10:12:01`"), ("ra\n10\n", "no column `dec`"),
+                          ("object_id,ra,dec\n1.2E+18,10,2\n", "digits may be lost"),
+                          ("object_id,ra,dec\n7,1,2\n7,3,4\n", "7 twice")):
+        with pytest.raises(InputError, match=word):
+            frame(content)
 
 
 def test_redshifts_of_others_by_position(tmp_path):
@@ -512,7 +558,7 @@ def test_names_of_files_are_not_cut_at_their_colons(tmp_path):
 
 
 def test_a_clean_table_of_many_rows_is_read_in_seconds(tmp_path):
-    """100,000 rows of 15 columns; a million take ten times as long (docs/tables.md)."""
+    """100,000 rows of 15 columns; a million take ten times as long."""
     import time
 
     rng = np.random.default_rng(1)

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from skyloom import store
 from skyloom.__main__ import main
 from skyloom.errors import InputError
-from skyloom.models import convnext, families, galaxiesml
+from skyloom.models import convnext, families, galaxiesml, tabular
 from skyloom.models.card import Card
 from skyloom.models.families._mantis import Options
 from skyloom.models.family import Arrays, Training
@@ -322,3 +322,9 @@ def test_no_row_to_predict_gives_an_empty_form(folder):
 def test_the_papers_loss_is_the_point_networks(folder):
     card = Card("galaxiesml_nn", families.options("galaxiesml_nn", {}))
     assert families.of("galaxiesml_nn").loss(card) is galaxiesml.loss
+
+
+def test_noise_follows_the_batch_to_its_device():
+    """A training of `tabular` on CUDA died: its noise stayed on the CPU. Torch's device without memory stands for any other."""
+    raw = torch.zeros(5, 12, device="meta")
+    assert tabular.jitter(raw, 2, 0.7, torch.Generator().manual_seed(0)).device.type == "meta"

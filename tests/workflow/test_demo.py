@@ -23,7 +23,8 @@ def test_every_status_occurs():
     assert seen == set(STATUS)
 
 
-@pytest.mark.parametrize("flag", sorted(set(FLAGS) - {"extraction_failed"}))
+# the sky's pixels are squares; those that aren't are tested with local images
+@pytest.mark.parametrize("flag", sorted(set(FLAGS) - {"extraction_failed", "oblong_pixels"}))
 def test_every_flag_occurs(flag):
     tables = [pandas.read_parquet(path) for path in (DEMO / "morphology").glob("*.parquet")]
     assert any((t[f"{band}_morphology_flags"] & FLAGS[flag]).any() for t in tables for band in "grizy")

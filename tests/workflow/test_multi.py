@@ -106,7 +106,7 @@ def test_every_module_a_verb_imported_is_in_its_fingerprint(multi):
     check_fingerprints(multi.parents[1], {"query-survey", "compile-redshifts", "plan", "plan-shards", "download-cutouts",
                                           "download-map", "measure-dust", "measure-photometry", "assign-splits", "pack-multi",
                                           "train", "predict", "attribute", "summarize-attribution", "degrade", "rank-sweep",
-                                          "build-catalog", "evaluate", "report"})
+                                          "support", "build-catalog", "evaluate", "report"})
 
 
 def test_a_changed_cut_or_match_reruns_the_compilation_and_asks_no_survey(multi, tmp_path):

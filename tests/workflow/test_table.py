@@ -13,8 +13,8 @@ import pytest
 from skyloom import store
 from skyloom.__main__ import main
 from skyloom.errors import InputError
+from skyloom.models.families import tabular
 from skyloom.release.catalog import BITS, combine_predictions
-from skyloom.train import tuning
 from skyloom.verbs import build_catalog, peer
 
 HERE = Path(__file__).parent
@@ -132,7 +132,7 @@ def test_weights_point_to_where_the_testing_objects_lie(small, tmp_path):
 def test_tuning_is_reported_and_used(small):
     tuned = json.loads((small / "models" / "tabular" / "tuned.json").read_text())
     assert set(tuned["chosen"]) == {"noise"}  # what the configuration gives is not touched
-    assert 2 <= len(tuned["trials"]) <= len(tuning.NOISE[1]) and all(np.isfinite(t["loss"]) for t in tuned["trials"])
+    assert 2 <= len(tuned["trials"]) <= len(tabular.NOISE[1]) and all(np.isfinite(t["loss"]) for t in tuned["trials"])
     assert tuned["chosen"]["noise"] == [t["noise"] for t in tuned["trials"] if t["chosen"]][-1]
     card = json.loads((small / "models" / "tabular" / "seed1" / "model.json").read_text())
     assert card["options"]["noise"] == tuned["chosen"]["noise"] and card["head"]["kind"] == "mixture"

@@ -25,7 +25,7 @@ rule build_catalog:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=1500,
+        mem_mb=2000,
     params:
         settings=settings("release", config_hash=science_hash(), grid=config["evaluation"]["grid"]),
         code=fingerprint(
@@ -34,7 +34,7 @@ rule build_catalog:
         formats=FORMATS,
         service=SERVICE,
         support=lambda wildcards, input: option("--support", input.support),
-        folder=f"{RESULTS}/catalog",
+        folder=lambda wildcards, output: os.path.dirname(output.catalogs[0]),
     shell:
         "python -m skyloom build-catalog --settings {params.settings:q} --data {input.data:q} "
         "--predictions {input.predictions:q} --calibrated {input.calibrated:q} --raw {input.raw:q} --rejected {input.rejected:q} "

@@ -14,9 +14,10 @@ SOURCE = str(ROOT / "src")
 # by PYTHONPATH. Where the package was installed from a wheel there is none to add.
 if os.path.isdir(f"{SOURCE}/skyloom"):
     sys.path.insert(0, SOURCE)
-    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    environment = os.environ
+    others = environment.get("PYTHONPATH", "").split(os.pathsep)
     if SOURCE not in others and os.pathsep not in SOURCE:
-        os.environ["PYTHONPATH"] = os.pathsep.join([SOURCE, *filter(None, others)])
+        environment["PYTHONPATH"] = os.pathsep.join([SOURCE, *filter(None, others)])
 
 from skyloom import config as skyloom_config
 from skyloom import acquisition, textfiles, trainings
@@ -27,7 +28,8 @@ from skyloom.errors import InputError
 from skyloom.models import families
 from skyloom.provenance.fingerprint import fingerprint
 from skyloom.release import exporters
-from skyloom.surveys import imaging
+from skyloom.sample.plan import read_plan, shipped
+from skyloom.surveys import imaging, spectro
 
 # A recipe given with --configfile is a whole configuration; config.yaml is the one used without.
 if not workflow.configfiles:
@@ -90,11 +92,9 @@ os.environ.update(
 )
 
 PLAN = Path(f"{RESULTS}/shards/plan.tsv")
-SHIPPED = Path(f"resources/shards/{RUN}.tsv")
-PLANNED = PLAN if PLAN.exists() else SHIPPED if SHIPPED.exists() else None
+SHIPPED = shipped(RUN, config["query"]["region"])
+PLANNED = PLAN if PLAN.exists() else SHIPPED
 if PLANNED:
-    from skyloom.sample.plan import read_plan
-
     SHARDS = read_plan(textfiles.read(PLANNED))
 elif config["archive"] == "local":
     SHARDS = [f"h{config['local']['n_shards']}_{k}" for k in range(config["local"]["n_shards"])]

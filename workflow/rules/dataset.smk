@@ -66,7 +66,7 @@ else:
         conda:
             "../../envs/core.yaml"
         resources:
-            mem_mb=1000,
+            mem_mb=1200,
         params:
             settings=split_settings(),
             code=fingerprint("pack"),

@@ -30,7 +30,7 @@ rule support:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=1500,
+        mem_mb=1000,
     params:
         settings=settings(),
         code=fingerprint("support"),
@@ -55,7 +55,7 @@ rule calibrate:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=2500,
     params:
         settings=settings("calibration", seed=config["seed"], grid=config["evaluation"]["grid"]),
         code=fingerprint("calibrate"),

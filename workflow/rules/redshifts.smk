@@ -6,8 +6,6 @@ if COMPILED:
 
     rule query_survey:
         """One spectroscopic survey's rows in its own columns; files that it publishes stay in cache/."""
-        input:
-            surveys="resources/surveys.tsv",
         output:
             rows=f"{RESULTS}/specz/surveys/{{survey}}.parquet",
         log:
@@ -17,13 +15,13 @@ if COMPILED:
             "../../envs/core.yaml"
         resources:
             mem_mb=2500,
-            rpm=lambda wildcards: config["services"][wildcards.survey]["rpm"],
+            rpm=lambda wildcards: config["services"][spectro.REGISTRY[wildcards.survey].service.name]["rpm"],
         params:
             settings=survey_settings,
-            code=fingerprint("query-survey"),
+            code=lambda wildcards: fingerprint("query-survey", spectro.REGISTRY.modules[wildcards.survey]),
             folder=f"{CACHE}/specz",
         shell:
-            "python -m skyloom query-survey --survey {wildcards.survey:q} --surveys {input.surveys:q} "
+            "python -m skyloom query-survey --survey {wildcards.survey:q} "
             "--settings {params.settings:q} --folder {params.folder:q}/{wildcards.survey:q} --rpm {resources.rpm:q} "
             "--out {output.rows:q} > {log:q} 2>&1"
 
@@ -46,7 +44,9 @@ if COMPILED:
             mem_mb=2500,
         params:
             settings=compile_settings(),
-            code=fingerprint("compile-redshifts"),
+            code=fingerprint(
+                "compile-redshifts", *(spectro.REGISTRY.modules[name] for name in config["query"]["surveys"])
+            ),
             overrides=lambda wildcards, input: option("--overrides", input.overrides),
         shell:
             "python -m skyloom compile-redshifts {input.tables:q} --settings {params.settings:q} {params.overrides:q} "

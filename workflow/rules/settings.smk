@@ -31,6 +31,13 @@ def archive_identity(service):
     )
 
 
+def job_slots(service):
+    """What one job takes of a service's slots, never more than a command line or profile gives: Snakemake refuses that."""
+    caps, name = workflow.global_resources, f"{service}_slots"
+    taken = acquisition.share(config, service)[0]
+    return min(taken, max(1, int(getattr(caps[name], "value", caps[name])))) if name in caps else taken
+
+
 def survey_service(wildcards):
     """The service that hands out a survey's stamps; none for images of the user's own."""
     return "" if config["archive"] == "local" else imaging.REGISTRY[wildcards.survey].service.name
@@ -44,9 +51,7 @@ def survey_rpm(wildcards):
 
 def slots(service):
     """What a download job takes of a service's slots, 0 where it asks another: a cap holds the sum."""
-    return lambda wildcards: (
-        acquisition.share(config, service)[0] if survey_service(wildcards) == service else 0
-    )
+    return lambda wildcards: (job_slots(service) if survey_service(wildcards) == service else 0)
 
 
 def survey_modules(wildcards):
@@ -178,7 +183,7 @@ def survey_settings(wildcards):
 def compile_settings():
     """The cuts and the matching of a compilation."""
     own = {key: config["query"][key] for key in ("dec_min", "match_arcsec")}
-    own |= {key: config["cuts"][key] for key in ("z_min", "z_max")}
+    own |= {key: config["cuts"][key] for key in ("z_min", "z_max")} | {"region": config["query"]["region"]}
     return canonical({**own, "run": RUN, "release": "compilation"})
 
 
@@ -232,7 +237,7 @@ def query_arguments(wildcards):
 
 def cut_settings(wildcards):
     """The cuts; a table makes no magnitude cut, because 99 and -99 are states there, not mistakes."""
-    own = dict(config["cuts"])
+    own = config["cuts"] | {"region": config["query"]["region"]}
     if config["archive"] == "local":
         own |= {"magnitudes": False}
     if wildcards.sample == "targets":

@@ -13,7 +13,7 @@ rule query:
         "../../envs/core.yaml"
     resources:
         mem_mb=2500,
-        hsc_slots=acquisition.share(config, "hsc")[0],
+        hsc_slots=job_slots("hsc"),
         rpm=acquisition.share(config, "hsc")[1],
     params:
         settings=query_settings,
@@ -59,7 +59,7 @@ if not PLAN.exists():
         """The shard plan: the one shipped with the recipe, else drawn from the selected objects."""
         input:
             selected=[] if SHARDS else expand(f"{RESULTS}/{{sample}}/selected.parquet", sample=SAMPLES),
-            shipped=[SHIPPED] if SHIPPED.exists() else [],
+            shipped=[SHIPPED] if SHIPPED else [],
         output:
             plan=PLAN,
         log:

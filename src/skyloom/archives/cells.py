@@ -52,6 +52,14 @@ def _mended(cell: str, comma: str) -> float | None:
         return None
 
 
+def among(cells, words: list[str]) -> np.ndarray:
+    """Mask (n,) of the pyarrow strings that are one of `words`."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    return compute.is_in(cells, value_set=pyarrow.array(words, pyarrow.string())).to_numpy().copy()
+
+
 def number(declared) -> float | None:
     """The number that a declared value of the config stands for, None for a word."""
     try:

@@ -9,9 +9,10 @@ import string
 import sys
 import time
 
-from skyloom.archives import bodies
+from skyloom.archives import bodies, hsc_releases
 from skyloom.archives.http import Client
 from skyloom.errors import InputError, Refused, ReplyError, ServiceError
+from skyloom.sample import regions
 
 CLIENT_VERSION = 20190514.1
 JOB_S = 6 * 3600.0  # a job may wait for hours
@@ -22,12 +23,13 @@ TRUE, FALSE = ("true", "t", "1"), ("false", "f", "0")
 
 
 def render(template: str, options: dict) -> str:
-    """The SQL of a template with `$region`, `$homogeneous`, `$sample` and `$limit` filled in.
+    """The SQL of a template with `$schema`, `$magerr`, `$region`, `$homogeneous`, `$sample` and `$limit` filled in.
 
-    InputError names a placeholder that the template has and the options lack.
+    InputError names a placeholder that the template has and the options lack, or a table of another release.
     """
-    region, every = options.get("region"), options.get("every")
-    values = {"region": f"AND boxSearch(coord, {', '.join(repr(float(v)) for v in region)})" if region else "",
+    region, every, release = regions.of(options.get("region")), options.get("every"), options.get("release") or "pdr2"
+    values = {"region": f"AND {region.search('coord')}" if region else "",
+              "schema": hsc_releases.schema(release, options.get("rerun")), "magerr": hsc_releases.of(release).error,
               "homogeneous": "AND specz_flag_homogeneous" if options.get("specz_flag_homogeneous") else "",
               "sample": f"AND object_id % {int(every)} = 0" if every and every > 1 else "",
               "faintest": repr(float(options["i_max"])) if "i_max" in options else "99.0",
@@ -37,6 +39,7 @@ def render(template: str, options: dict) -> str:
     except KeyError as error:
         raise InputError(f"the SQL template has an unknown placeholder ${error.args[0]}; known: "
                          + ", ".join("$" + k for k in values)) from None
+    hsc_releases.check_sql(text, release)
     return "\n".join(line for line in text.splitlines() if line.strip())
 
 

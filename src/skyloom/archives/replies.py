@@ -117,7 +117,7 @@ def _journal(db: sqlite3.Connection, path: Path) -> None:
 def file_system(path: str | Path, mounts: str = "/proc/mounts") -> str:
     """Type of the file system that `path` lies on (`ext4`, `nfs4`, ...), empty where the system doesn't tell."""
     try:
-        lines = [line.split() for line in Path(mounts).read_text(errors="replace").splitlines()]
+        lines = [line.split() for line in Path(mounts).read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:
         return ""
     real, best = Path(path).resolve(), ("", "")

@@ -59,9 +59,9 @@ class Table:
             out, gone, bad = _floats(column, self.path, name), np.zeros(len(column), bool), None
         else:
             column = _strings(column)
-            words = np.isin(np.array(column.fill_null("")), [str(one) for one in declared]) & np.array(column.is_valid())
             out, bad = cells.floats(column, self._comma(column))
-            gone, bad = words, bad & ~words
+            gone = cells.among(column, [str(one) for one in declared])
+            bad &= ~gone
         for one in declared:
             number = cells.number(one)
             gone = gone | (out == number) | (out == np.float32(number)) if number is not None else gone

@@ -86,10 +86,10 @@ def _table(handle, path, given, wanted) -> TextTable:
 
 
 def _body(handle):
-    """Lines of a file with number and kind, without blank ones and rules of dashes."""
+    """Lines of a file with number and kind, without blank ones, rules of dashes and Excel's `sep=;`."""
     for number, text in enumerate(handle, 1):
         text = text.strip("\r\n\0")
-        if text.strip() and not textheads.is_rule(text):
+        if text.strip() and not textheads.is_rule(text) and not (number == 1 and text.strip('"').lower().startswith("sep=")):
             yield Line(number, text, text.lstrip().startswith(textheads.COMMENT))
 
 

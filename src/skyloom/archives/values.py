@@ -32,6 +32,8 @@ def judged(data: dict, declared: dict, names: dict, path: str, limits: dict) -> 
             found = _errors(values, data.get(new.removesuffix("err")))
         elif new == "specz_redshift_err":
             out[new], found = np.where(values < 0, np.nan, values), [("below 0, taken as unknown", values < 0, "")]
+        elif new in ("ra", "dec"):
+            continue  # both together, below
         else:
             found = [("not finite", ~np.isfinite(values) & ~declared[new], "")]
         counts += [(new, what, int(mask.sum()), kind) for what, mask, kind in found]

@@ -24,6 +24,7 @@ from skyloom.errors import InputError, Refused, ReplyError
 BLOCK = 1 << 20
 MOST = 100_000_000_000  # bytes of a file, packed or unpacked: the largest published catalog has some 20 GB
 GZIPPED = ("gzip", "x-gzip")
+CODINGS = (*GZIPPED, "deflate", "br", "zstd", "compress", "x-compress")
 
 
 @dataclass
@@ -39,7 +40,7 @@ class _Part:
     def known(self) -> dict:
         """{validator, encoding, total} of the part; {} where it can't be completed."""
         try:
-            known = json.loads(self.note.read_text())
+            known = json.loads(self.note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         known = {"validator": known} if isinstance(known, str) else known  # a tag alone, as older parts have it
@@ -108,8 +109,10 @@ def _ask(client, url: str, part: _Part) -> dict:
             size, known = 0, {"validator": _validator(response), "encoding": response.headers.get("Content-Encoding", "")}
         _check_room(part.path.parent, total, size, url)
         known |= {"total": total}
-        part.note.write_text(json.dumps(known))
-        with open(part.path, "ab" if size else "wb") as handle:
+        part.note.write_text(json.dumps(known), encoding="utf-8")
+        if not size:
+            part.path.unlink(missing_ok=True)
+        with open(part.path, "ab") as handle:
             handle.write(start)
             for block in blocks:
                 size += handle.write(block)
@@ -170,12 +173,13 @@ def _unpack(part: Path, path: Path, known: dict, url: str, checksum: tuple[str, 
 
     A file that is published packed and is only labelled so (`x-gzip`) stays as it is.
     """
-    encoding = known.get("encoding", "").lower().strip()
-    if encoding not in ("", "identity", *GZIPPED):
-        raise Refused(f"{shown(url)} comes packed as {encoding} although plain bytes were asked for; fetch it by other means")
+    told = [word for word in re.split(r"[,\s]+", known.get("encoding", "").lower()) if word in CODINGS]  # else a mere label
+    if len(told) > 1 or not set(told) <= set(GZIPPED):
+        raise Refused(f"{shown(url)} comes packed as {', '.join(told)} although plain bytes were asked for; fetch it by other "
+                      "means")
     with open(part, "rb") as handle:
         packed = handle.read(2) == bodies.GZIP
-    wrapped = encoding in GZIPPED and packed
+    wrapped = bool(told) and packed
     plain = path.with_name(path.name + ".plain")
     try:
         # where no length was told only the packing itself tells that all has come

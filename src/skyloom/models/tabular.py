@@ -130,7 +130,7 @@ class Features(nn.Module):
 
 def jitter(raw: torch.Tensor, bands: int, amount: float, generator) -> torch.Tensor:
     """Raw columns with noise of `amount` of each flux's own error added."""
-    noise = torch.randn(len(raw), bands, generator=generator)
+    noise = torch.randn(len(raw), bands, generator=generator, device=generator.device).to(raw.device)
     out = raw.clone()
     out[:, :bands] += amount * raw[:, bands:2 * bands] * noise
     return out

@@ -79,4 +79,4 @@ def elsewhere(python: str, told: dict, tables: dict[str, dict], place: str):
             why = next((line for line in reversed(lines) if "rror: " in line), lines[-1])  # below it a trace of its libraries
             raise InputError(f"{told['peer']} failed in RAIL's environment ({why[:200]}); renew it: make rail")
         pieces = sorted(Path(folder).glob("[0-9]*.npy"), key=lambda path: int(path.stem))
-        yield map(np.load, pieces), json.loads(Path(folder, "seconds.json").read_text())
+        yield map(np.load, pieces), json.loads(Path(folder, "seconds.json").read_text(encoding="utf-8"))

@@ -20,10 +20,11 @@ from skyloom.provenance import memory
 SOURCE = Path(__file__).resolve().parents[1]
 # Plumbing that decides no number, and the embedded sky, which stands for the outside world:
 # its replies are kept in cache/ as a live archive's are.
-INFRASTRUCTURE = ("skyloom", "skyloom.__main__", "skyloom.acquisition", "skyloom.verbs", "skyloom.config", "skyloom.errors",
-                  "skyloom.locks", "skyloom.progress", "skyloom.provenance", "skyloom.provenance.canonical",
-                  "skyloom.provenance.fingerprint", "skyloom.provenance.memory", "skyloom.registry", "skyloom.schema",
-                  "skyloom.surveys", "skyloom.surveys.service", "skyloom.trainings")
+INFRASTRUCTURE = ("skyloom", "skyloom.__main__", "skyloom.acquisition", "skyloom.archives.paths", "skyloom.verbs",
+                  "skyloom.config", "skyloom.errors", "skyloom.locks", "skyloom.progress", "skyloom.provenance",
+                  "skyloom.provenance.canonical", "skyloom.provenance.fingerprint", "skyloom.provenance.memory",
+                  "skyloom.registry", "skyloom.schema", "skyloom.signals", "skyloom.surveys", "skyloom.surveys.service",
+                  "skyloom.trainings")
 OUTSIDE = "skyloom.sky"
 # Libraries whose version may change a number: import name -> distribution
 LIBRARIES = {"numpy": "numpy", "scipy": "scipy", "sep": "sep", "torch": "torch", "astropy": "astropy", "galsim": "galsim",

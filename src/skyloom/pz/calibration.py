@@ -193,8 +193,8 @@ def _judged(before, after, edges, z, seed, resamples) -> dict:
     changes, drawn = [], {key: [] for key in keys}
     for rows in metrics.drawn(len(z), resamples, np.random.default_rng(seed)):
         changes.append(terms[rows].mean(axis=1))
-        for key in keys:
-            drawn[key].append(np.abs(metrics.POINT[key](points[0][rows], z[rows])))
+        for key, values in metrics.several(keys, points[0][rows], z[rows]).items():
+            drawn[key].append(np.abs(values))
     out = {"cde": float(terms.mean()), "cde_hi68": float(np.percentile(np.concatenate(changes), 84))}
     worse = []
     for key in keys:

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from skyloom.pz.metrics import POINT, drawn, resamples
+from skyloom.pz.metrics import POINT, drawn, resamples, several
 
 METRICS = (("nmad", "1.4826mad(1+z)"), ("sigma_iqr", "iqr/1.349"), ("bias", "mean(1+z)"), ("outlier_fraction", "0.05"),
            ("outlier_fraction", "0.15"))
@@ -48,8 +48,8 @@ def _draws(points, zs, terms, asked, seed, rng) -> dict:
         part = slice(first, first + len(rows))
         first += len(rows)
         for s, z in enumerate(points):
-            for key in METRICS:
-                found[key][s, part] = POINT[key](z[rows], zs[rows])
+            for key, drawn_values in several(METRICS, z[rows], zs[rows]).items():
+                found[key][s, part] = drawn_values
             if terms:
                 found[CDE][s, part] = terms[s][rows].mean(axis=1)
     seeds = rng.integers(0, len(points), (len(points), count))

@@ -19,7 +19,7 @@ FORMS = {"histogram": ("pz", "edges"), "mixture": ("weights", "means", "stds"), 
 SHARED = ("edges", "levels")  # arrays that all rows have together
 ROUNDING = 1e-9  # what differences of a cdf may lie below 0
 NAMES = tuple(name for names in FORMS.values() for name in names)
-ROWS = 5_000  # of a block: histograms of more are not held at once
+ROWS = 500  # of a block: histograms of more are not held at once, and of so many stay near the processor
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,9 @@ def central(arrays: dict | Stored, half_widths: dict, edges) -> dict[str, np.nda
     """`c{level}_low`, `c{level}_high` in percent, each (n,): the central intervals of {level: half-width in PIT}
     (`calibration.conformal`)."""
     def block(some, pz, bins):
-        return {f"c{round(100 * float(level))}_{side}": histogram.quantile(pz, bins, 0.5 + sign * half)
-                for level, half in half_widths.items() for side, sign in (("low", -1), ("high", 1))}
+        levels = {f"c{round(100 * float(level))}_{side}": 0.5 + sign * half
+                  for level, half in half_widths.items() for side, sign in (("low", -1), ("high", 1))}
+        return dict(zip(levels, histogram.quantiles(pz, bins, levels.values()), strict=True))
 
     return _in_blocks(arrays, edges, block)
 

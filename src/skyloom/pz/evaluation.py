@@ -11,7 +11,7 @@ import numpy as np
 from skyloom.pz import comparison, distribution, histogram, metrics, scores, tomography
 
 FEWER = 200  # resamples of what isn't the headline: single seeds, bins of z
-REGION = {"low": 0.05, "high": 0.95}  # of the cdf: the 90 % regions of the figures
+REGION = {"low": 0.05, "median": 0.5, "high": 0.95}  # of the cdf: the 90 % regions of the figures and the median
 
 
 def one_grid(stored: list, grid) -> np.ndarray:
@@ -55,10 +55,9 @@ def objects(z, stored, at, zs, edges) -> dict:
     found = []
     for part in distribution.blocks(len(at)):
         pz = distribution.probabilities(stored.read(at[part]), edges)
-        found.append({"mode": histogram.mode(pz, edges), "median": histogram.quantile(pz, edges, 0.5),
-                      "second": tomography.recovery(pz, edges, zs[part]), "own": histogram.mean(pz, edges)}
-                     | {name: histogram.quantile(pz, edges, level) for name, level in REGION.items()}
-                     | scores.terms(pz, edges, zs[part]))
+        at_levels = dict(zip(REGION, histogram.quantiles(pz, edges, REGION.values()), strict=True))
+        found.append(at_levels | {"mode": histogram.mode(pz, edges), "second": tomography.recovery(pz, edges, zs[part]),
+                                  "own": histogram.mean(pz, edges)} | scores.terms(pz, edges, zs[part]))
     whole = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
     points = {"mean": z[at]} | {name: whole.pop(name) for name in ("mode", "median")}
     return {"points": points, "terms": {name: whole.pop(name) for name in ("pit", *scores.TERMS)}, **whole}
@@ -118,7 +117,7 @@ def digest(block: dict, whole: bool) -> dict[str, np.ndarray]:
         out["cde"] = block["terms"]["cde_loss", "histogram"]
     if whole and "terms" in block:
         out |= {"mode": block["points"]["mode"], "pit": block["terms"]["pit"]}
-        out |= {name: block[name] for name in ("own", *REGION)}
+        out |= {name: block[name] for name in ("own", "low", "high")}
     return out
 
 

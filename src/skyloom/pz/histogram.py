@@ -32,22 +32,29 @@ def mode(pz, edges) -> np.ndarray:
 def quantile(pz, edges, level: float) -> np.ndarray:
     """(n,) redshift below which `level` of the probability lies, linear inside a bin; the last edge where the rows' mass
     inside the edges doesn't reach the level."""
+    return quantiles(pz, edges, [level])[0]
+
+
+def quantiles(pz, edges, levels) -> list[np.ndarray]:
+    """`quantile` at several levels."""
     edges = np.asarray(edges, float)
     total = np.cumsum(np.asarray(pz, float), axis=1)
     known = np.isfinite(total).all(axis=1)
     below = np.concatenate([np.zeros((len(total), 1)), total], axis=1)
-    bins = total.shape[1]
-    k = np.minimum((np.where(known[:, None], total, 0) < level).sum(axis=1), bins - 1)
-    rows = np.arange(len(total))
-    inside = below[rows, k + 1] - below[rows, k]
-    share = np.clip(np.divide(level - below[rows, k], inside, out=np.ones_like(inside), where=inside > 0), 0, 1)
-    return np.where(known, edges[k] + share * (edges[k + 1] - edges[k]), np.nan)
+    rows, reached, out = np.arange(len(total)), np.where(known[:, None], total, 0), []
+    for level in levels:
+        k = np.minimum((reached < level).sum(axis=1), total.shape[1] - 1)
+        inside = below[rows, k + 1] - below[rows, k]
+        share = np.clip(np.divide(level - below[rows, k], inside, out=np.ones_like(inside), where=inside > 0), 0, 1)
+        out.append(np.where(known, edges[k] + share * (edges[k + 1] - edges[k]), np.nan))
+    return out
 
 
 def summaries(pz, edges) -> dict[str, np.ndarray]:
     """mean, mode, median and the central 68 and 95 % intervals (l68, u68, l95, u95), each (n,)."""
-    out = {"mean": mean(pz, edges), "mode": mode(pz, edges), "median": quantile(pz, edges, 0.5)}
-    return out | {name: quantile(pz, edges, level) for name, level in LEVELS.items()}
+    levels = {"median": 0.5} | LEVELS
+    return {"mean": mean(pz, edges), "mode": mode(pz, edges)} | dict(
+        zip(levels, quantiles(pz, edges, levels.values()), strict=True))
 
 
 def density_at(pz, edges, z) -> np.ndarray:

@@ -71,6 +71,12 @@ _FORMULAS = {
 POINT = {name: lambda zp, zs, formula=formula: formula(_Errors(zp, zs)) for name, formula in _FORMULAS.items()}
 
 
+def several(keys, z_phot, z_spec) -> dict:
+    """{key: value} of some of POINT along the last axis; what they share is worked out once."""
+    errors = _Errors(z_phot, z_spec)
+    return {key: _FORMULAS[key](errors) for key in keys}
+
+
 def point_metrics(z_phot, z_spec, bootstrap: int = 1000, seed: int = 0) -> list[tuple]:
     """(metric, convention, value, lo68, hi68, n) of every point metric.
 
@@ -114,9 +120,8 @@ def _bootstrap(zp, zs, asked, seed) -> dict:
     """Every metric of every resample."""
     draws: dict = {name: [] for name in _FORMULAS}
     for rows in drawn(len(zp), asked, np.random.default_rng(seed)):
-        errors = _Errors(zp[rows], zs[rows])
-        for name, formula in _FORMULAS.items():
-            draws[name].append(formula(errors))
+        for name, values in several(_FORMULAS, zp[rows], zs[rows]).items():
+            draws[name].append(values)
     return {name: np.concatenate(values) for name, values in draws.items()}
 
 

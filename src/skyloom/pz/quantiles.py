@@ -53,5 +53,5 @@ def fitted(pz, edges, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(locs (n, count), error (n,)) of histograms: their quantiles at `levels`, the largest change of a row's cdf at the inner
     edges; what lies beyond the last edge is put onto it."""
     edges, total = np.asarray(edges, float), np.cumsum(np.asarray(pz, float), axis=1)
-    locs = np.column_stack([histogram.quantile(pz, edges, level) for level in levels(count)])
+    locs = np.column_stack(histogram.quantiles(pz, edges, levels(count)))
     return locs, np.abs(cdf(levels(count), locs, edges[1:-1]) - total[:, :-1]).max(axis=1)

@@ -77,25 +77,22 @@ def brier_terms(pz, edges, z) -> np.ndarray:
     return (np.asarray(pz, float) ** 2).sum(axis=1) - 2 * at + 1
 
 
-def coverage_terms(level: float):
-    """Function (pz, edges, z) -> (n,): 1 where the central interval of `level` holds the truth."""
-    def terms(pz, edges, z):
-        u = pit(pz, edges, z)
-        return np.where(np.isfinite(u), np.abs(u - 0.5) <= level / 2, np.nan).astype(float)
-
-    return terms
+def covered(level: float):
+    """Function of PIT values (n,): 1 where the central interval of `level` holds the truth."""
+    return lambda u: np.where(np.isfinite(u), np.abs(u - 0.5) <= level / 2, np.nan).astype(float)
 
 
-def outlier_terms(pz, edges, z) -> np.ndarray:
-    """(n,) 1 where the PIT is below TAIL or above 1 - TAIL."""
-    u = pit(pz, edges, z)
+def beyond(u) -> np.ndarray:
+    """(n,) 1 where PIT values are below TAIL or above 1 - TAIL."""
     return np.where(np.isfinite(u), (u < TAIL) | (u > 1 - TAIL), np.nan).astype(float)
 
 
-# (metric, convention): means of terms an object; statistics of all PIT values together
-TERMS = {("cde_loss", "histogram"): histogram.cde_terms, ("crps", "z"): crps_terms, ("log_score", f"floor={FLOOR}"): log_terms,
-         ("brier", "bins"): brier_terms, ("coverage", "0.68"): coverage_terms(0.68), ("coverage", "0.90"): coverage_terms(0.90),
-         ("coverage", "0.95"): coverage_terms(0.95), ("pit_outlier_rate", str(TAIL)): outlier_terms}
+# (metric, convention): means of terms an object, of p(z) or of PIT values; statistics of all PIT values together
+OF_PZ = {("cde_loss", "histogram"): histogram.cde_terms, ("crps", "z"): crps_terms, ("log_score", f"floor={FLOOR}"): log_terms,
+         ("brier", "bins"): brier_terms}
+OF_PIT = {("coverage", "0.68"): covered(0.68), ("coverage", "0.90"): covered(0.90), ("coverage", "0.95"): covered(0.95),
+          ("pit_outlier_rate", str(TAIL)): beyond}
+TERMS = (*OF_PZ, *OF_PIT)
 SHAPES = {("pit_ks", "D"): ks, ("pit_cvm", "W2"): cvm, ("pit_ad", f"A2,clip={TAIL}"): ad}
 
 
@@ -104,7 +101,8 @@ def terms(pz, edges, z) -> dict[str | tuple[str, str], np.ndarray]:
     so that they can be worked out a block of objects at a time."""
     pz, z = np.asarray(pz, float), np.asarray(z, float)
     u = known_pit(pz, edges, z)
-    return {"pit": u} | {name: np.where(np.isfinite(u), function(pz, edges, z), np.nan) for name, function in TERMS.items()}
+    found = {name: np.where(np.isfinite(u), function(pz, edges, z), np.nan) for name, function in OF_PZ.items()}
+    return {"pit": u} | found | {name: function(u) for name, function in OF_PIT.items()}
 
 
 def pz_metrics(pz, edges, z, bootstrap: int = 1000, seed: int = 0) -> list[tuple]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom.errors import InputError
+from skyloom.sample import regions
 
 BANDS = ("g", "r", "i", "z", "y")
 SENTINELS = (99.0, -99.0, -99.9, -999.0, np.inf, -np.inf)
@@ -27,8 +28,10 @@ def masks(options: dict, magnitude_columns) -> list[tuple[str, tuple[str, ...], 
         values = frame[list(magnitude_columns)]
         return ((values > options["mag_min"]) & (values < options["mag_max"])).all(axis=1)
 
-    out = [("redshift_finite", ("specz_redshift",), lambda f: np.isfinite(f["specz_redshift"]) & (f["specz_redshift"] > -9)),
-           ("redshift_range", ("specz_redshift",), lambda f: (f["specz_redshift"] > z_min) & (f["specz_redshift"] < z_max))]
+    region = regions.of(options.get("region"))
+    out = [("region", ("ra", "dec"), lambda f: region.contains(f["ra"], f["dec"]))] if region else []
+    out += [("redshift_finite", ("specz_redshift",), lambda f: np.isfinite(f["specz_redshift"]) & (f["specz_redshift"] > -9)),
+            ("redshift_range", ("specz_redshift",), lambda f: (f["specz_redshift"] > z_min) & (f["specz_redshift"] < z_max))]
     if options["sigma_z"] != "none":
         out.append((f"sigma_z_{options['sigma_z']}", ("specz_redshift", "specz_redshift_err"), sigma_z))
     if options["isprimary"]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from skyloom.errors import InputError
 
 
@@ -21,3 +24,12 @@ def read_plan(text: str) -> list[str]:
 def write_plan(names: list[str]) -> str:
     """The text of a plan file."""
     return "\n".join(["shard", *names]) + "\n"
+
+
+def shipped(run: str, region) -> Path | None:
+    """The plan that comes with a recipe; None where there is none, or where the run asks for another part of the sky than that
+    of `regions.json` beside it."""
+    path = Path("resources/shards") / f"{run}.tsv"
+    regions = path.with_name("regions.json")
+    made_for = json.loads(regions.read_text(encoding="utf-8")) if regions.exists() else {}
+    return path if path.exists() and region is not None and made_for.get(run, region) == region else None

@@ -1,117 +1,95 @@
-"""Eight surveys' rows in common columns, and the quality cuts of Mantis Shrimp (Engel et al. 2025, table 1).
+"""Spectroscopic surveys' rows in common columns, and the cuts of a compilation (Mantis Shrimp: Engel et al. 2025, table 1).
 
-Common columns: survey, survey_id, ra, dec (deg), z, z_err, quality, class, repeat_key, release.
+Common columns: survey, survey_id, ra, dec (deg), z, z_err, quality, class, repeat_key, release. What is a survey's own comes
+as an argument: an object with `name`, `normalise`, `cuts`, `repeats` (see `skyloom.surveys.spectro`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-LIGHT = 299792.458  # km/s
+from skyloom.errors import InputError
+
 FAILED = 9.9  # VVDS and VIPERS write 9.9999 where there is no redshift
-VVDS_ERROR, WIGGLEZ_ERROR = 9e-4, 3e-4  # quoted for the surveys as a whole; no row has its own
+EXACT = 2.0**53  # whole numbers above it are no longer told apart as doubles
+NUMBERS, TEXTS = ("ra", "dec", "z", "z_err", "quality"), ("survey_id", "class", "repeat_key")
+COMMON = ["survey", "survey_id", "ra", "dec", "z", "z_err", "quality", "class", "repeat_key", "release"]
 
 
-def _sdss(f):
-    """z_person where a person looked, else the pipeline without quasar templates, else the pipeline's own."""
-    person = f["z_person"] > 0
-    noqso = (f["z_noqso"] > 0) & ~person
-    return {"survey_id": f["specObjID"], "ra": f["ra"], "dec": f["dec"],
-            "z": np.where(person, f["z_person"], np.where(noqso, f["z_noqso"], f["z"])),
-            "z_err": np.where(noqso, f["zErr_noqso"], f["zErr"]),
-            "quality": f["zWarning"], "class": f["class"], "repeat_key": f["bestObjID"]}
+def normalise(survey, frame, release: str):
+    """The common columns of a survey's own frame; RA in 0 ... 360. A null is NaN, or an empty text.
 
-
-def _desi(f):
-    return {"survey_id": f["TARGETID"], "ra": f["TARGET_RA"], "dec": f["TARGET_DEC"], "z": f["Z"], "z_err": f["ZERR"],
-            "quality": f["ZWARN"], "class": f["SPECTYPE"], "repeat_key": f["TARGETID"]}
-
-
-def _deep2(f):
-    """ZBEST is heliocentric; a negative error says that the fit was bad."""
-    return {"survey_id": f["OBJNO"], "ra": f["RA"], "dec": f["DEC"], "z": f["ZBEST"],
-            "z_err": np.where(f["ZERR"] > 0, f["ZERR"], np.nan), "quality": f["ZQUALITY"], "class": f["CLASS"]}
-
-
-def _gama(f):
-    """GAMA publishes a probability, no error."""
-    return {"survey_id": f["SPECID"], "ra": f["RA"], "dec": f["DEC"], "z": f["Z"], "z_err": np.nan, "quality": f["NQ"],
-            "class": "", "repeat_key": f["CATAID"]}
-
-
-def _vvds(f):
-    return {"survey_id": f["NUM"], "ra": f["ALPHA"], "dec": f["DELTA"], "z": f["Z"],
-            "z_err": VVDS_ERROR * (1 + np.asarray(f["Z"], float)), "quality": f["ZFLAGS"], "class": ""}
-
-
-def _vipers(f):
-    """zflg is confidence.decimal: the decimal tells of the photo-z's agreement and is no part of the quality."""
-    return {"survey_id": f["num"], "ra": f["alpha"], "dec": f["delta"], "z": f["zspec"],
-            "z_err": 4.7e-4 * (1 + np.asarray(f["zspec"], float)), "quality": f["zflg"], "class": f["classFlag"]}
-
-
-def _sixdf(f):
-    """Sexagesimal positions and cz in km/s; the sign of -0 degrees stands in the text."""
-    sign = np.where(np.char.startswith(np.asarray(f["decd"], str), "-"), -1.0, 1.0)
-    degrees = np.abs(np.asarray(f["decd"], float)) + np.asarray(f["decm"]) / 60 + np.asarray(f["decs"]) / 3600
-    return {"survey_id": f["targetid"], "ra": 15 * (f["rah"] + f["ram"] / 60 + f["ras"] / 3600), "dec": sign * degrees,
-            "z": f["cz"] / LIGHT, "z_err": f["czerr"] / LIGHT, "quality": f["quality"], "class": "", "repeat_key": f["targetid"]}
-
-
-def _wigglez(f):
-    return {"survey_id": f["Name"], "ra": f["RAJ2000"], "dec": f["DEJ2000"], "z": f["z"],
-            "z_err": WIGGLEZ_ERROR * (1 + np.asarray(f["z"], float)), "quality": f["q_z"], "class": ""}
-
-
-NORMALISERS = {"sdss": _sdss, "desi": _desi, "deep2": _deep2, "gama": _gama, "vvds": _vvds, "vipers": _vipers, "6df": _sixdf,
-               "wigglez": _wigglez}
-# Table 1 of the paper: (name of the cut, rows to keep by quality and class)
-CUTS = {
-    "sdss": [("zwarning", lambda q, c: q == 0), ("class", lambda q, c: c == "GALAXY")],
-    "desi": [("zwarn", lambda q, c: q == 0), ("spectype", lambda q, c: c == "GALAXY")],
-    "deep2": [("zquality", lambda q, c: q > 2), ("class", lambda q, c: np.char.startswith(c, "G"))],
-    "gama": [("nq", lambda q, c: q >= 3)],
-    "vvds": [("zflags", lambda q, c: (q == 3) | (q == 4))],
-    "vipers": [("classflag", lambda q, c: np.isin(c, ("0", "1"))), ("zflg", lambda q, c: (q >= 2) & (q < 5))],
-    "6df": [("quality", lambda q, c: (q == 3) | (q == 4))],
-    "wigglez": [("q", lambda q, c: q >= 4)]}
-REPEATS = ("desi", "gama")  # the surveys whose repeated photo objects the paper drops
-
-
-def normalise(survey: str, frame, release: str):
-    """A DataFrame in common columns of a survey's own (see `NORMALISERS`); one row in, one row out.
-
-    A redshift that stands for none (9.9999, -9) becomes NaN. KeyError names a missing column.
+    A row without a key of its photo object repeats no other. InputError where an id came as a double that can't hold it.
     """
     import pandas
 
-    out = pandas.DataFrame(NORMALISERS[survey](frame), index=frame.index)
-    for name in ("ra", "dec", "z", "z_err", "quality"):
+    frame = pandas.DataFrame({name: _plain(frame[name]) for name in frame}, index=frame.index)
+    out = pandas.DataFrame(survey.normalise(frame), index=frame.index)
+    for name in NUMBERS:
         out[name] = pandas.to_numeric(out[name], errors="coerce").astype(float)
     out["z"] = out["z"].where((out["z"] < FAILED) & (out["z"] > -9))
-    for name in ("survey_id", "class"):
-        out[name] = out[name].astype(str)
-    keys = out["repeat_key"] if "repeat_key" in out else out["survey_id"]
-    out["repeat_key"] = keys.astype(str)
-    out.insert(0, "survey", survey)
-    out["release"] = release
-    return out[["survey", "survey_id", "ra", "dec", "z", "z_err", "quality", "class", "repeat_key", "release"]]
+    out["ra"] = out["ra"].where(out["ra"].between(0, 360, inclusive="left"), out["ra"] % 360)
+    out["repeat_key"] = out["repeat_key"] if "repeat_key" in out else out["survey_id"]
+    for name in TEXTS:
+        out[name] = _words(out[name], f"{survey.name}'s {name}")
+    out["repeat_key"] = out["repeat_key"].where(out["repeat_key"] != "", out["survey_id"])
+    return out.assign(survey=survey.name, release=release)[COMMON]
+
+
+def _plain(column):
+    """A column without pandas' own nulls: integers with nulls as doubles where these hold them, else as objects."""
+    import pandas
+
+    if not isinstance(column.dtype, pandas.api.extensions.ExtensionDtype) or column.dtype.kind not in "iufb":
+        return column
+    if not column.isna().any():
+        return column.astype(column.dtype.numpy_dtype)
+    if column.dtype.kind in "iu" and column.dropna().abs().max() >= EXACT:
+        return column.astype(object).where(column.notna(), None)
+    return pandas.Series(column.to_numpy(float, na_value=np.nan), column.index)
+
+
+def _words(column, what: str):
+    """Ids and classes as text: whole numbers without a point, nulls empty."""
+    import pandas
+
+    if column.dtype.kind in "iu":
+        return column.astype(str)
+    if column.dtype.kind == "f":
+        whole = column.notna() & (column % 1 == 0)
+        most = column[whole].abs().max()
+        if most >= EXACT:
+            raise InputError(f"{what} came as doubles, which can't hold {most:.0f}; ask for integers or text")
+        return pandas.Series(np.where(whole, column.where(whole, 0).astype(np.int64).astype(str), column.astype(str)),
+                             column.index).where(column.notna(), "").astype(str)
+    return column.astype(object).where(column.notna(), "").astype(str).str.strip()
+
+
+def first_cuts(region=None):
+    """The first two cuts of a compilation, as in `skyloom.sample.cuts`: rows outside the region of the run (one without a
+    position falls to a later cut), and rows to which their survey gave no id."""
+    def inside(f):
+        return region.contains(f["ra"], f["dec"]) | ~np.isfinite(f["ra"]) | ~np.isfinite(f["dec"])
+
+    known = ("id_given", ("survey_id",), lambda f: f["survey_id"] != "")
+    return [known] if region is None else [("region", ("ra", "dec"), inside), known]
 
 
 def quality_cuts(surveys, dec_min: float, z_min: float, z_max: float):
-    """(name, columns needed, function(frame) -> rows to keep) of every cut of a compilation but the last two: finite
-    redshift and position, each survey's own (a row of another survey passes), declination, redshift range, repeats."""
+    """(name, columns needed, function(frame) -> rows to keep) of every cut of a compilation but the first and the last two:
+    finite redshift and position, each survey's own (a row of another survey passes), declination, redshift range, repeats."""
     out = [("redshift_finite", ("z",), lambda f: np.isfinite(f["z"])),
            ("position_finite", ("ra", "dec"), lambda f: np.isfinite(f["ra"]) & np.isfinite(f["dec"]))]
     for survey in surveys:
-        for name, keep in CUTS[survey]:
-            def mask(f, survey=survey, keep=keep):
-                quality, klass = f["quality"].to_numpy(float), f["class"].to_numpy(str)
-                return (f["survey"] != survey).to_numpy() | keep(quality, klass)
+        for name, keep in survey.cuts:
+            def mask(f, survey=survey.name, keep=keep):
+                quality, kind = f["quality"].to_numpy(float), f["class"].to_numpy(str)
+                return (f["survey"] != survey).to_numpy() | keep(quality, kind)
 
-            out.append((f"{survey}_{name}", ("survey", "quality", "class"), mask))
+            out.append((f"{survey.name}_{name}", ("survey", "quality", "class"), mask))
     out.append(("declination", ("dec",), lambda f: f["dec"] > dec_min))
     out.append(("redshift_range", ("z",), lambda f: (f["z"] > z_min) & (f["z"] < z_max)))
-    out.append(("repeated_in_survey", ("survey", "repeat_key"), lambda f: ~f["survey"].isin(REPEATS)
+    repeating = [survey.name for survey in surveys if survey.repeats]
+    out.append(("repeated_in_survey", ("survey", "repeat_key"), lambda f: ~f["survey"].isin(repeating)
                 | ~f.duplicated(["survey", "repeat_key"])))
     return out

@@ -12,6 +12,7 @@ import re
 import numpy as np
 
 from skyloom.errors import InputError
+from skyloom.sample import regions
 
 DEEPEST = 11
 _NAME = re.compile(r"(s)(\d+)_(\d+)|(h)(\d+)_(\d+)")
@@ -26,34 +27,38 @@ def pixels(order: int, ra, dec) -> np.ndarray:
     return HEALPix(2**order, order="nested").lonlat_to_healpix(ra * u.deg, dec * u.deg)
 
 
-def plan_sky(ra, dec, most: int, first_order: int = 4, least: int = 1) -> list[str]:
+def plan_sky(ra, dec, most: int, first_order: int = 4, least: int = 1, weight=None) -> list[str]:
     """Names of the cells that hold every position, split until each holds at most `most` and there are `least`.
 
-    hats-import's adaptive tiling: a cell above the threshold is replaced by its four children.
+    hats-import's adaptive tiling: a cell above the threshold is replaced by its four children. `weight` (n,) is how many
+    objects a position stands for, one where it isn't given.
     """
     deep = pixels(DEEPEST, ra, dec)
+    place = np.argsort(deep, kind="stable")
+    deep = deep[place]
+    total = np.concatenate([[0.0], np.cumsum(np.ones(len(deep)) if weight is None else np.asarray(weight, float)[place])])
     threshold = most
     while True:
         done, queue = [], sorted({(first_order, int(p)) for p in deep >> 2 * (DEEPEST - first_order)})
         while queue:
             order, pixel = queue.pop()
-            inside = np.count_nonzero(deep >> 2 * (DEEPEST - order) == pixel)
-            if inside > threshold and order < DEEPEST:
+            ends = np.searchsorted(deep, np.array([pixel, pixel + 1]) << 2 * (DEEPEST - order))
+            if total[ends[1]] - total[ends[0]] > threshold and order < DEEPEST:
                 queue += [(order + 1, 4 * pixel + k) for k in range(4)]
-            elif inside:
+            elif ends[1] > ends[0]:
                 done.append((order, pixel))
         if len(done) >= least or threshold <= 1:
             return [f"s{order}_{pixel}" for order, pixel in sorted(done)]
         threshold = int(0.8 * threshold)
 
 
-def plan_region(box, density: float, most: int, least: int) -> list[str]:
-    """Names of the cells that cover a box in deg, from the config alone: `density` objects per deg^2 stand in."""
-    ra_min, ra_max, dec_min, dec_max = box
-    step = 0.02
-    dec, ra = np.mgrid[dec_min:dec_max + step / 2:step, ra_min:ra_max + step / 2:step]
-    per_point = density * step**2 * np.cos(np.radians((dec_min + dec_max) / 2))
-    return plan_sky(ra.ravel() % 360, dec.ravel(), max(1, int(most / per_point)), least=least)
+def plan_region(region, density: float, most: int, least: int) -> list[str]:
+    """Names of the cells that cover a region (a `regions.Region` or what `regions.of` takes), from the config alone:
+    `density` objects per deg^2 stand in."""
+    region = regions.of(region)
+    # a quarter of a cell's width: no cell is missed
+    ra, dec, area = region.grid(widest=np.sqrt(min(most / density, region.area_deg2() / least)) / 4)
+    return plan_sky(ra, dec, most, least=least, weight=density * area)
 
 
 def assign(names: list[str], object_id, ra=None, dec=None) -> np.ndarray:

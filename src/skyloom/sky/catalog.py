@@ -60,7 +60,7 @@ def _measured(sky, source, tracts, pixels, visit) -> dict[str, np.ndarray]:
     patch = np.stack(geometry.patch_of(*pixels), axis=1)
     ids = _object_ids(tracts, patch, source["id"], visit)
     east, north = (0.02 / 3600 * _normal(ids, sky.seed, axis) for axis in ("x", "y"))
-    ra, dec = source["ra"] + east / np.cos(np.radians(source["dec"])), source["dec"] + north
+    ra, dec = (source["ra"] + east / np.cos(np.radians(source["dec"]))) % 360, np.clip(source["dec"] + north, -90, 90)
     skymap = tracts * 10000 + patch[:, 0] * 100 + patch[:, 1]
     r, d = np.radians(ra), np.radians(dec)
     xyz = np.stack([np.cos(d) * np.cos(r), np.cos(d) * np.sin(r), np.sin(d)], axis=1)

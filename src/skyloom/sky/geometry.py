@@ -63,13 +63,19 @@ def in_box(box, ra, dec):
     return ((np.asarray(ra) - ra_min) % 360 <= ra_max - ra_min) & (dec_min <= np.asarray(dec)) & (np.asarray(dec) <= dec_max)
 
 
+def rising(box) -> tuple[float, float, float, float]:
+    """The box with ra_max above ra_min: (359, 1, ...) becomes (359, 361, ...)."""
+    ra_min, ra_max, dec_min, dec_max = box
+    return (ra_min, ra_max, dec_min, dec_max) if ra_max > ra_min else (ra_min, ra_max + 360, dec_min, dec_max)
+
+
 RING = 1.5  # height of a ring of tracts and width of a tract in deg
 PATCH = 4200  # pixels across a patch, as HSC's
 
 
 def tract_of(ra: float, dec: float) -> int:
     """Number of the tract whose centre is nearest in its ring."""
-    ring = int(np.floor((dec + 90) / RING))
+    ring = min(int(np.floor((dec + 90) / RING)), int(180 / RING) - 1)  # the pole belongs to the last ring
     count = _tracts_in_ring(ring)
     return 1000 * ring + int(np.floor((ra % 360) / 360 * count))
 

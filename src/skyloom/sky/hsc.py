@@ -31,6 +31,9 @@ class Sky:
     gap_rate: float = 0.004  # chance that the archive has lost a patch's image in one band
     reddening: float = 0.0  # mean E(B-V) of the Galaxy's dust in front of everything
 
+    def __post_init__(self):
+        object.__setattr__(self, "footprint", geometry.rising(self.footprint))
+
 
 def seeing(sky: Sky, tract: int, band: str) -> float:
     """PSF FWHM in arcsec of a tract and band: the band's mean times 0.95 to 1.05."""

@@ -74,7 +74,8 @@ def observed(sky: hsc.Sky, name: str) -> dict[str, np.ndarray]:
     measured = np.where(field["kind"] == 1, 3e-4 * _normal(unit(ids, "star")), measured)
     shift = 0.15 / 3600 * _normal(unit(ids, "east")), 0.15 / 3600 * _normal(unit(ids, "north"))
     order = np.argsort(unit(ids, "order"))  # no survey's table is in the order of ours
-    out = {"id": field["id"], "ra": field["ra"] + shift[0] / np.cos(np.radians(field["dec"])), "dec": field["dec"] + shift[1],
+    out = {"id": field["id"], "ra": (field["ra"] + shift[0] / np.cos(np.radians(field["dec"]))) % 360,
+           "dec": np.clip(field["dec"] + shift[1], -90, 90),
            "z": measured, "sigma": sigma, "secure": secure, "star": field["kind"] == 1, "visit": visit, "i": field["i"],
            "u": unit(ids, "quality")}
     return {key: np.asarray(column)[order] for key, column in out.items()}

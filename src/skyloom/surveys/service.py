@@ -29,7 +29,8 @@ class Service:
         """The block `services.<name>` of the config's schema: `shared` (keys that all have) with this service's defaults."""
         own = {name: {**shared["properties"][name], "default": getattr(self, name)}
                for name in ("rpm", "streams", "timeout_s", "attempts", "total_s", "wait_initial_s")}
-        own["streams"]["maximum"] = self.most_streams
+        own["streams"] |= {"maximum": self.most_streams, "description": "at a time, all jobs together"}
+        own["rpm"]["description"] = "requests a minute, all jobs together"
         urls = {key: {"type": "string", "default": "", "description": address or "no public address lasts"}
                 for key, address in self.urls.items()}
         return {**shared, "default": {}, "properties": {**shared["properties"], **urls, **own, **self.options}}

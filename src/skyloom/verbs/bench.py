@@ -13,10 +13,10 @@ import torch
 
 from skyloom import store
 from skyloom.models import families
+from skyloom.surveys import imaging
 from skyloom.train import data, fitting, loop
 
 BANDS = ("g", "r", "i", "z", "y")
-STAMPS = {"galex": (2, 32, 1.5), "ps1": (5, 170, 0.25), "unwise": (2, 32, 2.75)}
 
 
 def arguments(parser) -> None:
@@ -74,12 +74,13 @@ def _lesson(family, args, options, path: str):
 
 
 def synthetic_multi(path, n: int) -> None:
-    """A multi-survey split of noise at the paper's stamp sizes."""
+    """A multi-survey split of noise at the surveys' default stamp sizes."""
     rng = np.random.default_rng(1)
-    with store.writing(path, {"surveys": ",".join(STAMPS)}) as handle:
-        for name, (bands, size, scale) in STAMPS.items():
-            group = handle.create_group(name)
-            group.attrs["bands"], group.attrs["pixel_scale"] = ",".join("abcde"[:bands]), scale
+    shown = [survey for survey in imaging.REGISTRY.values() if survey.size]
+    with store.writing(path, {"surveys": ",".join(survey.name for survey in shown)}) as handle:
+        for survey in shown:
+            group, bands, size = handle.create_group(survey.name), len(survey.bands), survey.size
+            group.attrs["bands"], group.attrs["pixel_scale"] = ",".join(survey.bands), survey.scale
             group.attrs["status_names"] = "ok,no_coverage,masked,too_small,failed"
             group["image"] = rng.standard_normal((n, bands, size, size), np.float32)
             group["ivar"] = np.ones((n, bands, size, size), np.float32)

@@ -85,7 +85,7 @@ def _embedded(name: str, options: dict, account):
     from skyloom.sky.servers import world
 
     with world.server(embedded_sky(options), account=account, faults=options["faults"]).running() as running:
-        urls = world.urls(running.url)
+        urls = world.urls(running.url, options.get("release") or "pdr2")
         if name not in urls:
             raise InputError(f"the embedded sky has no service {name}; set the addresses `services.{name}` of a server that has")
         yield urls[name]

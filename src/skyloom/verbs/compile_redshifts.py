@@ -9,7 +9,8 @@ import numpy as np
 from skyloom import store
 from skyloom.archives.ids import text_id
 from skyloom.errors import InputError
-from skyloom.sample import compilation, cuts, redshifts
+from skyloom.sample import compilation, cuts, redshifts, regions
+from skyloom.surveys.spectro import REGISTRY
 from skyloom.verbs import common
 
 
@@ -26,34 +27,50 @@ def run(args) -> None:
     import pandas
 
     options = args.settings
-    parts, metas = [], []
-    for path in args.tables:
-        meta = store.parquet_meta(path)
-        metas.append(meta)
-        try:
-            parts.append(redshifts.normalise(meta["survey"], store.read_parquet(path), meta["release"]))
-        except KeyError as error:
-            raise InputError(f"{path} lacks the column {error}; delete it and rerun") from None
+    metas = [store.parquet_meta(path) for path in args.tables]
+    surveys = [REGISTRY[meta["survey"]] for meta in metas]
+    parts = [_normalised(survey, path, meta["release"]) for survey, path, meta in zip(surveys, args.tables, metas, strict=True)]
     frame = pandas.concat(parts, ignore_index=True)
-    overrides = pandas.read_csv(args.overrides, dtype={"survey_id": str}) if args.overrides else None
-    frame = _identified(compilation.override(frame, overrides))
+    frame = _identified(compilation.override(frame, _overrides(args.overrides)))
     about = sorted((m["survey"], m["release"], m["source"]) for m in metas)
     meta = common.provenance(options) | {
         "archive_count": len(frame), "surveys": metas, "query": str(about),
         "query_sha256": hashlib.sha256(str(about).encode()).hexdigest()}
-    store.write_parquet(args.raw, frame, meta)
+    raw = frame.copy()
     frame.insert(0, "row", range(len(frame)))
-    surveys = [m["survey"] for m in metas]
-    chosen = [("override_drop", ("override",), lambda f: f["override"] != "drop"),
+    chosen = [*redshifts.first_cuts(regions.of(options.get("region"))),
+              ("override_drop", ("override",), lambda f: f["override"] != "drop"),
               *redshifts.quality_cuts(surveys, options["dec_min"], options["z_min"], options["z_max"])]
     frame, lost, counts = cuts.apply_cuts(frame, chosen)
-    cuts.refuse_empty(frame, lost, [], "compile-redshifts", "the surveys")
-    keep, conflicts = compilation.best(frame, options["match_arcsec"])
+    keep, conflicts = compilation.best(frame, options["match_arcsec"], surveys)
     kept, doubles, last = cuts.apply_cuts(frame, [("cross_survey", ("survey", "survey_id"), lambda f: keep)])
+    rejected = pandas.concat([lost, doubles], ignore_index=True)
+    cuts.refuse_empty(kept, rejected, [], "compile-redshifts", f"the surveys {', '.join(survey.name for survey in surveys)}")
+    store.write_parquet(args.raw, raw, meta)
     store.write_parquet(args.selected, kept.drop(columns=["z", "z_err", "override", "repeat_key"]), meta)
-    store.write_parquet(args.rejected, pandas.concat([lost, doubles], ignore_index=True), meta)
+    store.write_parquet(args.rejected, rejected, meta)
     store.write_csv(args.counts, pandas.concat([counts, last], ignore_index=True))
     store.write_csv(args.conflicts, conflicts)
+
+
+def _normalised(survey, path, release):
+    """A survey's table in common columns; InputError for one that isn't as its survey publishes it."""
+    try:
+        return redshifts.normalise(survey, store.read_parquet(path), release)
+    except KeyError as error:
+        raise InputError(f"{path} lacks the column {error}; delete it and rerun") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} holds text where {survey.name} publishes numbers ({str(error)[:100]}); look at its source, "
+                         "delete it and rerun") from None
+
+
+def _overrides(path):
+    import pandas
+
+    try:
+        return pandas.read_csv(path, dtype={"survey_id": str}) if path else None
+    except (ValueError, OSError) as error:
+        raise InputError(f"the override table {path} can't be read ({' '.join(str(error).split())[:100]}); mend it") from None
 
 
 def _identified(frame):

@@ -15,8 +15,7 @@ from skyloom.release import figures, tables
 from skyloom.sample import subsets
 from skyloom.verbs import common
 
-COLUMNS = ("model", "seed", "split", "subset", "z_min", "z_max", "metric", "convention", "value", "lo68", "hi68", "n",
-           "resamples")
+COLUMNS = ("model", "seed", "split", "subset", "z_min", "z_max", "metric", "convention", "value", "lo68", "hi68", "n")
 STACKS = ("model", "bin", "z_phot_min", "z_phot_max", "n", "mean_stack", "mean_true", "difference", "lo68", "hi68", "resamples")
 PAIRED = ("of", "model_a", "model_b", "metric", "convention", "difference", "lo68", "hi68", "lo95", "hi95", "n", "seeds",
           "resamples")
@@ -49,7 +48,7 @@ def run(args) -> None:
     for model, members in sorted(models.items()):
         found, kept[model] = evaluation.scored(Ensemble(members), ids, zs, edges, parts, settings)
         rows += [(model, seed, "testing", *row) for seed, block in found for row in block]
-    frame = pandas.DataFrame(rows, columns=COLUMNS)
+    frame = pandas.DataFrame(rows, columns=(*COLUMNS, "resamples")).drop(columns="resamples")  # they follow from n
     store.write_csv(folder / "metrics.csv", frame)
     store.write_csv(folder / "ablations.csv", tables.ablations(frame, settings["surveys"]))
     store.write_csv(folder / "subsets.csv", tables.subsets(frame))

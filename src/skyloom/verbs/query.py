@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 
-from skyloom import signals, store, textfiles
+from skyloom import store, textfiles
 from skyloom.errors import InputError
 from skyloom.verbs import common
 
@@ -42,7 +42,7 @@ def _archive(args):
 
     sql = hsc_sql.render(textfiles.read(args.template), args.settings)
     release = args.settings["release"]
-    with signals.raised(), common.service("hsc", args.rpm) as (client, urls, account, options):
+    with common.service("hsc", args.rpm) as (client, urls, account, options):
         jobs = hsc_sql.CatalogJobs(client, urls["sql_url"], account, options["poll_s"], options.get("job_s", hsc_sql.JOB_S))
         count, columns = jobs.describe(sql, release)
         frame = hsc_sql.parse_csv(jobs.run(sql, release), columns or ("object_id",))

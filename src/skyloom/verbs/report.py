@@ -31,7 +31,7 @@ def run(args) -> None:
     """Write report.html from the run's result files."""
     import pandas
 
-    catalog = store.read_parquet(args.catalog)
+    catalog = store.read_parquet(args.catalog, _shown(store.parquet_names(args.catalog)))
     chain = pandas.read_csv(args.ledger)
     sections = [("From archive to catalog", report.flow_chart(chain) + report.table(chain)), *_cuts(args.cuts)]
     lost = store.read_parquet(args.lost, ["sample", "step", "reason"])
@@ -49,6 +49,12 @@ def run(args) -> None:
     store.write_text(args.out, report.page(title, note, sections))
 
 
+def _shown(names: list[str]) -> list[str]:
+    """The columns of the catalog that the page shows: it has many more."""
+    points = [name for name in names if name.startswith("z_") and f"{name}_std" in names]
+    return ["ra", "dec", "split", "z_spec", *points, *(name for name in names if name.startswith("status_"))]
+
+
 def _cuts(paths):
     import pandas
 
@@ -57,8 +63,7 @@ def _cuts(paths):
 
 def _sample(catalog, folder):
     """n(z), sky map, states."""
-    z = {"z_spec": catalog["z_spec"].to_numpy()}
-    z |= {name: catalog[name].to_numpy() for name in catalog if name.startswith("z_") and f"{name}_std" in catalog}
+    z = {name: catalog[name].to_numpy() for name in catalog if name.startswith("z_")}
     figures.drawn(figures.redshift_histogram, folder / "nz.png", z)
     text = report.figure(folder / "nz.png", "Redshift distribution of the catalog")
     if np.isfinite(catalog["ra"]).any():

@@ -11,6 +11,7 @@ from pathlib import Path
 from skyloom import config, locks
 from skyloom.errors import InputError
 from skyloom.release import preflight
+from skyloom.sample import plan
 from skyloom.schema import ROOT
 
 # target: what it leaves in the run's folder (label, path); without a target it is what `catalog` and `report` leave
@@ -71,8 +72,8 @@ def _target(args) -> tuple[str, list[str]]:
 
 def _calls(results: Path, settings: dict, wanted: str) -> list[list[str]]:
     """The calls to make: `plan` first, twice where the plan itself is still to be made."""
-    shipped = Path("resources/shards") / f"{settings['run']}.tsv"
-    known = (results / "shards" / "plan.tsv").exists() or shipped.exists() or settings["archive"] == "local"
+    known = (results / "shards" / "plan.tsv").exists() or settings["archive"] == "local"
+    known = known or plan.shipped(settings["run"], settings["query"]["region"])
     calls = [["plan"]] if known else [["plan"], ["plan"]]
     if wanted == "plan":
         return calls

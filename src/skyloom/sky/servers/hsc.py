@@ -8,15 +8,24 @@ from skyloom.sky.servers.hsc_das import Das
 from skyloom.sky.servers.hsc_sql import Jobs
 
 ACCOUNT = ("embedded", "sky")
-PATHS = {"sql_url": "/hsc/datasearch/api/catalog_jobs/", "cutout_url": "/hsc/das_cutout/pdr2/cgi-bin/cutout",
-         "psf_url": "/hsc/psf/pdr2/cgi/getpsf"}
+RELEASES = ("pdr2", "pdr3")
+
+
+def paths(release: str) -> dict[str, str]:
+    """The addresses of a release's services below the server's."""
+    return {"sql_url": "/hsc/datasearch/api/catalog_jobs/", "cutout_url": f"/hsc/das_cutout/{release}/cgi-bin/cutout",
+            "psf_url": f"/hsc/psf/{release}/cgi/getpsf"}
 
 
 def routes(sky: hsc.Sky, account) -> dict:
-    """{path: (service, endpoint, function)} of the three HSC services."""
+    """{path: (service, endpoint, function)} of the three HSC services, in every release."""
     jobs, das = Jobs(sky, account), Das(sky, account)
-    return {PATHS["sql_url"]: ("hsc", None, jobs.answer), PATHS["cutout_url"]: ("hsc", "cutout", das.cutout),
-            PATHS["psf_url"]: ("hsc", "psf", das.psf)}
+    out = {}
+    for release in RELEASES:
+        here = paths(release)
+        out |= {here["sql_url"]: ("hsc", None, jobs.answer), here["cutout_url"]: ("hsc", "cutout", das.cutout),
+                here["psf_url"]: ("hsc", "psf", das.psf)}
+    return out
 
 
 def server(sky: hsc.Sky, account=ACCOUNT, **options) -> SkyServer:
@@ -24,6 +33,6 @@ def server(sky: hsc.Sky, account=ACCOUNT, **options) -> SkyServer:
     return SkyServer(routes(sky, account), seed=sky.seed, **options)
 
 
-def urls(base: str) -> dict[str, str]:
+def urls(base: str, release: str = "pdr2") -> dict[str, str]:
     """The service addresses below a server's base URL."""
-    return {name: base + path for name, path in PATHS.items()}
+    return {name: base + path for name, path in paths(release).items()}

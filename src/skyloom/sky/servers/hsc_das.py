@@ -101,14 +101,15 @@ class Das:
         if request.method != "POST":
             return Reply(406, b"only the list upload is emulated")
         try:
-            rows = [(line, self._checked(row, endpoint)) for line, row in rows_of(request)]
+            release = "pdr3" if "/pdr3/" in request.path else "pdr2"
+            rows = [(line, self._checked(row, release)) for line, row in rows_of(request)]
         except (BadList, UnicodeDecodeError) as error:
             return Reply(406, str(error).encode())
         server.objects[endpoint] += len(rows)
         folder = f"arch-{hashing.key(request.body) % 1000000:06d}-{len(rows):06d}"
         return Reply(200, self._stream(rows, folder, server, endpoint, draw), "application/x-tar")
 
-    def _checked(self, row: dict, endpoint: str) -> dict:
+    def _checked(self, row: dict, release: str) -> dict:
         try:
             band = re.fullmatch(r"HSC-([GRIZY])2?", row["filter"])
             for name in ("sw", "sh"):
@@ -118,7 +119,7 @@ class Das:
             raise BadList(f"bad row: {error}") from None
         if not row["band"]:
             raise BadList(f"unknown filter {row['filter']}")
-        if row.get("rerun", "pdr2_wide") not in ("pdr2_wide", "any"):
+        if row.setdefault("rerun", f"{release}_wide") not in (f"{release}_wide", "any"):
             raise BadList(f"unknown rerun {row['rerun']}")
         for name in ("image", "mask", "variance"):
             if name in row and row[name].lower() not in _TRUE + _FALSE:
@@ -154,11 +155,11 @@ class Das:
         for want, data, extra in (("image", image, {}), ("mask", mask, planes), ("variance", variance, {})):
             if row.get(want, "true" if want == "image" else "false").lower() in _TRUE:
                 out.append(fitsbytes.hdu(data, {**cards, **extra}, False))
-        return f"{line}-cutout-{row['filter']}-{tract}-{row.get('rerun', 'pdr2_wide')}.fits", b"".join(out)
+        return f"{line}-cutout-{row['filter']}-{tract}-{row['rerun']}.fits", b"".join(out)
 
     def _psf(self, line, row, tract, x, y):
         kernel = hsc.psf_image(self.sky, tract, row["band"])
         column, number = geometry.patch_of(x, y)
-        name = (f"{line}-psf-calexp-{row.get('rerun', 'pdr2_wide')}-{row['filter']}-{tract}-{column},{number}-"
+        name = (f"{line}-psf-calexp-{row['rerun']}-{row['filter']}-{tract}-{column},{number}-"
                 f"{row['ra']:.5f}-{row['dec']:.5f}.fits")
         return name, fitsbytes.hdu(kernel, {"CTYPE1A": "LINEAR", "CTYPE2A": "LINEAR"}, True)

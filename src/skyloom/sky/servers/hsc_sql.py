@@ -11,11 +11,12 @@ import threading
 
 import numpy as np
 
-from skyloom.sky import catalog, hsc
+from skyloom.sky import catalog, geometry, hsc
 from skyloom.sky.servers.app import Reply, Request
 
 ROWS_PREVIEWED = 100
-RELEASES = ("pdr2", "pdr2-citus")
+RELEASES = {"pdr2": "_magsigma", "pdr3": "_magerr"}  # and how it calls errors of magnitudes
+DATABASES = ("pdr2", "pdr2-citus", "pdr3", "pdr3-citus", "pdr3-citus-columnar")
 _NUMBER = r"\s*([-+0-9.eE]+)\s*"
 _REGION = {"boxsearch": re.compile(r"boxSearch\s*\(\s*\w*\.?coord\s*," + ",".join([_NUMBER] * 4) + r"\)", re.I),
            "conesearch": re.compile(r"coneSearch\s*\(\s*\w*\.?coord\s*," + ",".join([_NUMBER] * 3) + r"\)", re.I)}
@@ -25,18 +26,15 @@ class Rejected(Exception):
     """The SQL can't be run; its text goes back with status 406."""
 
 
-def region_of(sql: str, whole) -> tuple:
-    """The box (ra_min, ra_max, dec_min, dec_max) that the query looks at; the whole footprint without one."""
-    box = _REGION["boxsearch"].search(sql)
-    if box:
-        return tuple(float(v) for v in box.groups())
-    cone = _REGION["conesearch"].search(sql)
-    if cone:
-        ra, dec, radius = (float(v) for v in cone.groups())
+def regions_of(sql: str, whole) -> list[tuple]:
+    """The boxes (ra_min, ra_max, dec_min, dec_max) that the query looks at; the whole footprint without one."""
+    boxes = [geometry.rising(tuple(map(float, found))) for found in _REGION["boxsearch"].findall(sql)]
+    for ra, dec, radius in (map(float, found) for found in _REGION["conesearch"].findall(sql)):
         r = radius / 3600
-        w = r / np.cos(np.radians(dec))
-        return (ra - w, ra + w, dec - r, dec + r)
-    return whole
+        pole = abs(dec) + r >= 90
+        w = 180 if pole else np.degrees(np.arcsin(min(1, np.sin(np.radians(r)) / np.cos(np.radians(dec)))))
+        boxes.append((ra - w, ra + w, max(dec - r, -90), min(dec + r, 90)))
+    return boxes or [whole]
 
 
 @functools.lru_cache(200_000)
@@ -47,7 +45,8 @@ def _lonlat(coord: str) -> tuple[float, float]:
 
 def _box_search(coord, ra_min, ra_max, dec_min, dec_max):
     ra, dec = _lonlat(coord)
-    return int((ra - ra_min) % 360 <= ra_max - ra_min and dec_min <= dec <= dec_max)
+    width = ra_max - ra_min if ra_max > ra_min else ra_max + 360 - ra_min
+    return int((ra - ra_min) % 360 <= width and dec_min <= dec <= dec_max)
 
 
 def _cone_search(coord, ra0, dec0, radius):
@@ -69,23 +68,30 @@ def _split_columns(table: dict) -> tuple[dict, dict]:
     return first, {"object_id": table["object_id"], **second}
 
 
-def database(sky: hsc.Sky, sql: str) -> sqlite3.Connection:
-    """An in-memory database with schema pdr2_wide, holding the columns that the SQL names in its region."""
-    box = region_of(sql, sky.footprint)
-    first, second = _split_columns(catalog.forced(sky, box))
+def _drawn(table, sky: hsc.Sky, boxes) -> dict:
+    """A table's columns in several boxes."""
+    parts = [table(sky, box) for box in boxes]
+    return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def database(sky: hsc.Sky, sql: str, release: str) -> sqlite3.Connection:
+    """An in-memory database with the schema of a release's Wide, holding the columns that the SQL names in its region."""
+    boxes, schema = regions_of(sql, sky.footprint), f"{release}_wide"
+    first, second = _split_columns(_drawn(catalog.forced, sky, boxes))
+    first = {name.replace("_magsigma", RELEASES[release]): column for name, column in first.items()}
     words = set(re.findall(r"\w+", sql.lower()))
     connection = sqlite3.connect(":memory:", check_same_thread=False)
-    connection.execute("ATTACH ':memory:' AS pdr2_wide")
+    connection.execute(f"ATTACH ':memory:' AS {schema}")
     for name, function, count in (("boxSearch", _box_search, 5), ("coneSearch", _cone_search, 4),
                                   ("tractSearch", _tract_search, 2), ("tractSearch", _tract_search, 3)):
         connection.create_function(name, count, function, deterministic=True)
-    for name, table in (("forced", first), ("forced2", second), ("specz", catalog.specz(sky, box))):
+    for name, table in (("forced", first), ("forced2", second), ("specz", _drawn(catalog.specz, sky, boxes))):
         columns = [c for c in table if c in words or c == "object_id"]
-        connection.execute(f"CREATE TABLE pdr2_wide.{name} ({', '.join(columns)})")
+        connection.execute(f"CREATE TABLE {schema}.{name} ({', '.join(columns)})")
         values = [table[c].tolist() for c in columns]
         marks = ", ".join("?" * len(columns))
-        connection.executemany(f"INSERT INTO pdr2_wide.{name} VALUES ({marks})", zip(*values, strict=True))
-        connection.execute(f"CREATE INDEX pdr2_wide.{name}_id ON {name} (object_id)")
+        connection.executemany(f"INSERT INTO {schema}.{name} VALUES ({marks})", zip(*values, strict=True))
+        connection.execute(f"CREATE INDEX {schema}.{name}_id ON {name} (object_id)")
     connection.execute("PRAGMA query_only = ON")
     return connection
 
@@ -94,12 +100,12 @@ BOOLEAN = re.compile(r"flag|isprimary|pixelflags")
 
 
 @functools.lru_cache(4)
-def run(sky: hsc.Sky, sql: str) -> tuple[list[str], list[tuple]]:
+def run(sky: hsc.Sky, sql: str, release: str = "pdr2") -> tuple[list[str], list[tuple]]:
     """Column names and rows of a SELECT; Rejected with the database's own words for anything else."""
     if not re.match(r"\s*(--[^\n]*\n\s*)*(SELECT|WITH)\b", sql, re.I):
         raise Rejected("only SELECT statements are allowed")
     try:
-        with database(sky, sql) as connection:
+        with database(sky, sql, release) as connection:
             cursor = connection.execute(sql.rstrip().rstrip(";"))
             return [d[0] for d in cursor.description], cursor.fetchall()
     except (sqlite3.Error, sqlite3.Warning) as error:
@@ -152,26 +158,27 @@ class Jobs:
         except Rejected as error:
             return Reply(406, str(error).encode())
 
-    def _checked(self, body) -> str:
+    def _checked(self, body) -> tuple[str, str]:
         job = body.get("catalog_job", {})
-        if job.get("release_version") not in RELEASES:
+        if job.get("release_version") not in DATABASES:
             raise Rejected(f"unknown release_version {job.get('release_version')!r}")
-        return job.get("sql", "")
+        return job.get("sql", ""), job["release_version"].split("-")[0]
 
     def _preview(self, body) -> Reply:
-        fields, rows = run(self.sky, self._checked(body))
+        fields, rows = run(self.sky, *self._checked(body))
         shown = [[None if v is None else str(v) for v in row] for row in rows[:ROWS_PREVIEWED]]
         return _json({"result": {"count": len(rows), "fields": fields, "rows": shown}})
 
     def _submit(self, body) -> Reply:
-        sql, form = self._checked(body), body["catalog_job"].get("out_format", "csv")
+        (sql, release), form = self._checked(body), body["catalog_job"].get("out_format", "csv")
         if form != "csv":
             raise Rejected(f"out_format {form!r} is not emulated")
         if not body.get("skip_syntax_check", False) and not re.search(r"\bFROM\b", sql, re.I):
             raise Rejected("syntax error: no FROM clause")
         with self.lock:
             number = 1000 + len(self.jobs)
-            self.jobs[number] = {"id": number, "status": "waiting", "sql": sql, "out_format": form, "polls": 0}
+            self.jobs[number] = {"id": number, "status": "waiting", "sql": sql, "out_format": form, "polls": 0,
+                                 "release": release}
         return _json(self._public(number))
 
     def _public(self, number) -> dict:
@@ -196,7 +203,7 @@ class Jobs:
 
     def _finish(self, job):
         try:
-            job["result"] = as_csv(*run(self.sky, job["sql"]))
+            job["result"] = as_csv(*run(self.sky, job["sql"], job["release"]))
             job["status"] = "done"
         except Rejected as error:
             job["status"], job["error"] = "error", str(error)

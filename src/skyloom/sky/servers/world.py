@@ -10,8 +10,7 @@ from skyloom.sky.servers.panstarrs import Stacks
 from skyloom.sky.servers.redshifts import FILES, Files, SkyServer, Tap
 from skyloom.sky.servers.viewer import Viewer
 
-PATHS = {"hsc": hsc.PATHS,
-         "ps1": {"filenames_url": "/ps1/cgi-bin/ps1filenames.py", "fitscut_url": "/ps1/cgi-bin/fitscut.cgi"},
+PATHS = {"ps1": {"filenames_url": "/ps1/cgi-bin/ps1filenames.py", "fitscut_url": "/ps1/cgi-bin/fitscut.cgi"},
          "viewer": {"url": "/viewer/fits-cutout"},
          "dust": {"url": "/dust/"}, "sdss": {"url": "/sdss"}, "wigglez": {"url": "/vizier/tap"},
          "gama": {"url": "/files/gama/SpecObjv27.fits", "tap_url": "/vizier/tap"},
@@ -36,7 +35,8 @@ def server(sky: hsc_survey.Sky, account=hsc.ACCOUNT, **options) -> Host:
     return Host(routes(sky, account), seed=sky.seed, **options)
 
 
-def urls(base: str) -> dict[str, dict[str, str]]:
-    """{service: {key: address}} below a server's base URL."""
-    return {name: {key: " ".join(base + path for path in each.split()) for key, each in paths.items()}
-            for name, paths in PATHS.items()}
+def urls(base: str, release: str = "pdr2") -> dict[str, dict[str, str]]:
+    """{service: {key: address}} below a server's base URL; `release` is HSC's."""
+    out = {name: {key: " ".join(base + path for path in each.split()) for key, each in paths.items()}
+           for name, paths in PATHS.items()}
+    return out | {"hsc": hsc.urls(base, release)}

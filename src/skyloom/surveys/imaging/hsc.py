@@ -110,8 +110,8 @@ def psf_of_reply(reply, size: int) -> np.ndarray:
 
 SERVICE = Service(
     "hsc", {"sql_url": "https://hsc-release.mtk.nao.ac.jp/datasearch/api/catalog_jobs/",
-            "cutout_url": "https://hsc-release.mtk.nao.ac.jp/das_cutout/pdr2/cgi-bin/cutout",
-            "psf_url": "https://hsc-release.mtk.nao.ac.jp/psf/pdr2/cgi/getpsf"},
+            "cutout_url": "https://hsc-release.mtk.nao.ac.jp/das_cutout/{release}/cgi-bin/cutout",
+            "psf_url": "https://hsc-release.mtk.nao.ac.jp/psf/{release}/cgi/getpsf"},
     rpm=30, streams=2, most_streams=2, timeout_s=300, total_s=3600, wait_initial_s=2.0, slots=2, account=True,
     options={"poll_s": {"type": "number", "exclusiveMinimum": 0, "default": 1.0},
              "job_s": {"type": "number", "exclusiveMinimum": 0, "default": 21600,

@@ -15,12 +15,15 @@ class SpectroSurvey:
     """Everything that the house knows of a spectroscopic survey.
 
     `access` names how it is asked (`skyserver`, `tap`, `fits`, `text`; see `skyloom.archives.surveys`), `where` the table,
-    HDU or header word; `columns` the survey's own names that are asked for and must come back; `position` the columns of RA
-    and Dec in deg by which a region is asked for, empty where positions are no plain degrees. `normalise(frame)` gives
-    {common column: values} (see `skyloom.sample.redshifts`); `cuts` (name, function(quality, class) -> rows to keep) are the
-    paper's; `confidence(quality)` -> rough probability that a redshift is right; `order` of preference where that and the
-    error tell nothing; `repeats`: repeated photo objects are dropped. `ask(client, urls, options, folder, region)`, where
-    given, replaces `access`.
+    the HDU, or a word of a text file's header line; `columns` the survey's own names that are asked for and must come back,
+    `texts` those of them that stay the text they are (numbers that a reader would spoil); `position` the columns of RA and Dec
+    in deg by which a service bounds a region, empty where positions are no plain degrees or a whole file comes.
+
+    `normalise(frame)` gives {common column: values}, see `skyloom.sample.redshifts`; nulls come in as NaN, or as None where a
+    column holds no numbers. `cuts`: (name, function(quality, class) -> rows to keep), the paper's; quality is (n,) float, NaN
+    where there is none, class (n,) text. `confidence(quality)` -> rough probability that a redshift is right; `order` of
+    preference where that and the error tell nothing, the least first; `repeats`: repeated photo objects are dropped.
+    `ask(client, urls, options, folder, region)`, where given, replaces `access`: it gives (frame in `columns`, source as text).
     """
 
     name: str
@@ -28,7 +31,6 @@ class SpectroSurvey:
     access: str
     where: str
     columns: tuple[str, ...]
-    position: tuple[str, ...]
     normalise: Callable
     cuts: tuple[tuple[str, Callable], ...]
     confidence: Callable
@@ -36,8 +38,34 @@ class SpectroSurvey:
     service: Service
     licence: str
     citation: str
+    position: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     repeats: bool = False
     ask: Callable | None = None
 
 
 REGISTRY = Registry("skyloom.surveys.spectro", "SURVEY", "skyloom.spectro", SpectroSurvey, "spectroscopic survey")
+
+
+def ours() -> list[str]:
+    """Names of the surveys that come with skyloom, in order of preference: what a compilation takes by default."""
+    mine = [survey for survey in REGISTRY.values() if REGISTRY.modules[survey.name].rpartition(".")[0] == REGISTRY.package]
+    return [survey.name for survey in sorted(mine, key=lambda survey: survey.order)]
+
+
+def rated(*chances: tuple[int, float]) -> Callable:
+    """A `confidence` by the whole part of a flag's last digit (13.2 counts as 3): (flag, probability), others 0.5."""
+    def confidence(quality):
+        import numpy as np
+
+        whole = np.floor(quality) % 10
+        return np.select([whole == flag for flag, _ in chances], [chance for _, chance in chances], 0.5)
+
+    return confidence
+
+
+def unwarned(quality):
+    """The `confidence` of a pipeline that warns by bits: none is good."""
+    import numpy as np
+
+    return np.where(quality == 0, 0.995, 0.5)

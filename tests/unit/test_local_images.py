@@ -1,0 +1,236 @@
+"""Images of the user's own: what each says of itself is what counts, one bad file costs one stamp, every file is an input."""
+
+import os
+
+import numpy as np
+import pandas
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from skyloom.archives import local
+from skyloom.archives import manifest as manifests
+from skyloom.cutouts.files import Files
+from skyloom.cutouts.stamps import STATUS, centred_kernel
+from skyloom.errors import InputError, ReplyError
+from skyloom.measure import sources
+from skyloom.provenance import fingerprint
+
+RA, DEC, SIDE = 150.0, 2.0, 101
+SETTINGS = {"size": 41, "pixel_scale": 0.168, "psf_size": 41, "max_masked_fraction": 0.5, "pad": "masked"}
+FLUX = 5e4  # nJy
+OPTIONS = {"detect_thresh": 3.0, "analysis_thresh": 1.5, "minarea": 5, "deblend_nthresh": 32, "deblend_cont": 0.005,
+           "back_size": 64, "back_filtersize": 3, "clean_param": 1.0, "surface_brightness": "calibrated", "sersic": False,
+           "sersic_size": 48}
+
+
+def gaussian(scale, sigma=1.2, matrix=((-1, 0), (0, 1)), stretch=1.0):
+    """(nJy a pixel, header) of a source of FLUX at RA, DEC, `sigma` arcsec wide and `stretch` times as long to the north; the
+    matrix says where x and y go in (east, north)."""
+    cd = np.array(matrix, float) * scale / 3600
+    header = WCS(naxis=2)
+    header.wcs.ctype, header.wcs.crval, header.wcs.crpix, header.wcs.cd = ["RA---TAN", "DEC--TAN"], [RA, DEC], [51, 51], cd
+    y, x = np.mgrid[:SIDE, :SIDE] - 50.0
+    east, north = np.einsum("ij,j...->i...", np.array(matrix, float) * scale, np.stack([x, y]))
+    light = np.exp(-0.5 * (east**2 + (north / stretch) ** 2) / sigma**2)
+    return FLUX * light / light.sum(), header.to_header()
+
+
+def saved(path, pixels, header=None, zero_point=None, planes=()):
+    """A FITS file of an image and other planes (name, pixels); in counts of a zero point, or in nJy."""
+    header = (header or fits.Header()).copy()
+    counts = pixels if zero_point is None else pixels * 10 ** (-0.4 * (31.4 - zero_point))
+    header["BUNIT"] = "nJy" if zero_point is None else "count"
+    if zero_point is not None:
+        header["MAGZERO"] = zero_point
+    hdus = [fits.PrimaryHDU(counts.astype(np.float32), header)]
+    hdus += [fits.ImageHDU(np.asarray(plane, np.float32), name=name) for name, plane in planes]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fits.HDUList(hdus).writeto(path, overwrite=True)
+    return path
+
+
+def listed(tmp_path, rows, name="m.csv"):
+    """The manifest of rows, each without what is usual."""
+    usual = {"band": "i", "ra": RA, "dec": DEC}
+    pandas.DataFrame([usual | {"object_id": k + 1} | row for k, row in enumerate(rows)]).to_csv(tmp_path / name, index=False)
+    return tmp_path / name
+
+
+def stamps(tmp_path, rows, **settings):
+    """[(stamp, kernel)] of one band of every row."""
+    made = Files(SETTINGS | settings, np.arange(1, len(rows) + 1), str(listed(tmp_path, rows)))
+    return [(one[0][0], one[1][0]) for one in (made.stamps(k) for k in range(len(rows)))]
+
+
+def noisy(pixels, seed=0):
+    return pixels + np.random.default_rng(seed).normal(0, 1.0, pixels.shape)
+
+
+@pytest.mark.parametrize("zero_point", [None, 22.5, 27.0])
+def test_each_image_has_its_own_scale_and_zero_point(tmp_path, zero_point):
+    """(p) One galaxy in three pixel sizes: the same flux, and the peak surface brightness of its profile in arcsec."""
+    rows, scales = [], (0.168, 0.25, 0.6)
+    for scale in scales:
+        pixels, header = gaussian(scale)
+        rows.append({"path": saved(tmp_path / f"{scale}.fits", noisy(pixels), header, zero_point).name})
+    made = [stamp for stamp, _ in stamps(tmp_path, rows, size=71)]
+    assert [round(stamp.pixel_scale, 4) for stamp in made] == list(scales)
+    for stamp in made:
+        assert stamp.image[stamp.image > 0].size and stamp.image.sum() == pytest.approx(FLUX, rel=0.02)
+        measured = sources.measure(stamp.image, np.zeros(stamp.image.shape, bool), OPTIONS, np.ones((1, 1), np.float32), 31.4,
+                                   stamp.pixel_scale)[0]["peak_surface_brightness"]
+        assert measured == pytest.approx(31.4 - 2.5 * np.log10(FLUX / (2 * np.pi * 1.2**2)), abs=0.06)
+
+
+@pytest.mark.parametrize("matrix", [((-1, 0), (0, 1)), ((1, 0), (0, 1)), ((0, 1), (1, 0)), ((0, -1), (-1, 0)),
+                                    ((-0.8, 0.6), (0.6, 0.8))])
+def test_an_angle_on_the_sky_is_the_same_in_every_orientation(matrix):
+    """(p) A galaxy that is long to the north: flipped, turned, tilted pixels say the same."""
+    pixels, header = gaussian(0.2, stretch=2.0, matrix=matrix)
+    y, x = np.mgrid[:SIDE, :SIDE] - 50.0
+    moments = [(pixels * v).sum() / FLUX for v in (x * x, x * y, y * y)]
+    theta = 0.5 * np.degrees(np.arctan2(2 * moments[1], moments[0] - moments[2]))
+    cd = np.array(matrix, float) * 0.2 / 3600
+    turned = float(sources.sky_angle(np.array([theta]), cd[None])[0])
+    upright = float(sources.sky_angle(np.array([90.0]), np.diag([-0.2, 0.2])[None] / 3600)[0])
+    assert (turned - upright + 90) % 180 == pytest.approx(90, abs=0.1)  # axes, not arrows
+
+
+def test_pixels_that_are_no_squares_are_flagged():
+    """(p)"""
+    assert sources.oblong(np.array([np.diag([-1.0, 1.0]), np.diag([-1.0, 1.3]), [[1.0, 0.3], [0.0, 1.0]]])).tolist() == [
+        False, True, True]
+
+
+@pytest.mark.parametrize(("planes", "row", "cause"), [
+    ([("VARIANCE", np.ones((SIDE, SIDE)))], {"variance_path": "a.fits"}, ""),
+    ([("WHT", np.ones((SIDE, SIDE)))], {"variance_path": "a.fits"}, "no_hdu"),  # weights are no variances
+    ([("WHT", np.ones((SIDE, SIDE)))], {"ivar_path": "a.fits"}, ""),
+    ([("B", np.ones((SIDE, SIDE))), ("C", np.ones((SIDE, SIDE)))], {"variance_path": "a.fits"}, "no_hdu"),
+    ([("B", np.ones((SIDE, SIDE))), ("C", np.ones((SIDE, SIDE)))], {"variance_path": "a.fits", "variance_hdu": "c"}, ""),
+    ([("VARIANCE", np.ones((SIDE, SIDE - 1)))], {"variance_path": "a.fits"}, "wrong_shape"),
+    ([("MASK", np.zeros((SIDE - 2, SIDE)))], {"mask_path": "a.fits"}, "wrong_shape"),
+    ([("MASK", np.zeros((SIDE, SIDE)))], {"mask_path": "a.fits", "mask_hdu": 7}, "no_hdu"),
+    ([("MASK", np.zeros((SIDE, SIDE)))], {"mask_path": "a.fits", "mask_hdu": 0}, "no_hdu"),  # the image itself
+    ([("PSF", np.ones((1, 1)))], {"psf_path": "none.fits"}, "missing_file")])
+def test_planes_are_found_by_number_or_by_what_they_are(tmp_path, planes, row, cause):
+    """(q)"""
+    pixels, header = gaussian(0.2)
+    saved(tmp_path / "a.fits", noisy(pixels), header, planes=planes)
+    stamp, _ = stamps(tmp_path, [{"path": "a.fits", **row}])[0]
+    assert stamp.status == ("failed" if cause else "ok") and stamp.cause.startswith(cause)
+    assert not cause or ".fits" in stamp.cause
+
+
+def test_a_plane_or_kernel_of_another_scale_is_refused(tmp_path):
+    """(q)"""
+    pixels, header = gaussian(0.2)
+    saved(tmp_path / "a.fits", noisy(pixels), header)
+    saved(tmp_path / "v.fits", np.ones((SIDE, SIDE)), gaussian(0.4)[1])
+    saved(tmp_path / "p.fits", gaussian(0.4, 0.5)[0], fits.Header({"PIXSCALE": 0.4}))
+    for column in ("variance", "psf"):
+        row = listed(tmp_path, [{"path": "a.fits", f"{column}_path": f"{column[0]}.fits"}])
+        with pytest.raises(ReplyError, match=f"{column} of 0.4000 arcsec/px for an image of 0.2000") as error:
+            local.read_image(local.read_manifest(row).to_dict("records")[0], 0.168)
+        assert error.value.cause == "wrong_scale"
+
+
+@pytest.mark.parametrize("side", [25, 40, 41, 64])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.5, -0.5), (2.3, 1.0)])
+def test_kernels_of_any_size_and_parity_are_centred(tmp_path, side, shift):
+    """(q) Its centroid within 0.02 px of the central pixel, its sum 1, its width as it was."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    kernel = np.exp(-0.5 * ((x - shift[0]) ** 2 + (y - shift[1]) ** 2) / 2.0**2)
+    out = centred_kernel(7 * kernel + 0.0)
+    centre = [(out * np.arange(n).reshape([-1, 1] if axis == 0 else [1, -1])).sum() for axis, n in enumerate(out.shape)]
+    assert np.abs(np.array(centre) - (np.array(out.shape) - 1) / 2).max() < 0.02 and out.sum() == pytest.approx(1)
+    pixels, header = gaussian(0.2)
+    saved(tmp_path / "a.fits", noisy(pixels), header, planes=[("PSF", kernel)])
+    _, fitted = stamps(tmp_path, [{"path": "a.fits", "psf_path": "a.fits"}])[0]
+    assert np.unravel_index(fitted.argmax(), fitted.shape) == (20, 20)
+    spread = (fitted * (np.arange(41) - 20.0) ** 2).sum()
+    assert spread == pytest.approx(4.0, rel=0.06)
+
+
+def test_one_bad_file_costs_one_object(tmp_path):
+    """(r) Each keeps its name and reason; the others of the shard are what they would be alone."""
+    pixels, header = gaussian(0.2)
+    good = saved(tmp_path / "good.fits", noisy(pixels), header)
+    (tmp_path / "cut.fits").write_bytes(good.read_bytes()[:9000])
+    (tmp_path / "page.fits").write_text("<html>not here</html>")
+    (tmp_path / "empty.fits").write_bytes(b"")
+    for name, change in (("nan", {"CRVAL1": np.nan}), ("zero", {"PC1_1": 0.0, "PC2_2": 0.0}), ("odd", {"CTYPE1": "LINEAR"}),
+                         ("far", {"CRVAL2": -60.0})):
+        broken = header.copy()
+        broken.update({key: value for key, value in change.items() if value == value})
+        saved(tmp_path / f"{name}.fits", noisy(pixels), broken)
+    text = (tmp_path / "nan.fits").read_bytes().replace(b"CRVAL1  =                150.0", b"CRVAL1  =                  NaN")
+    (tmp_path / "nan.fits").write_bytes(text)
+    (tmp_path / "folder.fits").mkdir()
+    names = ["good", "cut", "page", "empty", "nan", "zero", "odd", "far", "folder", "absent", "good"]
+    found = [stamp for stamp, _ in stamps(tmp_path, [{"path": f"{name}.fits"} for name in names])]
+    assert [stamp.status for stamp in found] == ["ok", *["failed"] * 9, "ok"] and set(STATUS) >= {"ok", "failed"}
+    assert all(f"{name}.fits" in stamp.cause for name, stamp in zip(names[1:-1], found[1:-1], strict=True))
+    assert np.array_equal(found[0].image, found[-1].image)
+
+
+@pytest.mark.parametrize("name", ["with space.fits", "colon: 12:30.fits", "é–ü.fits", "it's \"it\".fits", "a,b;c.fits",
+                                  "[1].fits"])
+def test_any_name_of_a_file_or_folder(tmp_path, name):
+    """(s)"""
+    pixels, header = gaussian(0.2)
+    saved(tmp_path / name.removesuffix(".fits") / name, noisy(pixels), header)
+    path = f"{name.removesuffix('.fits')}/{name}"
+    assert stamps(tmp_path, [{"path": path}])[0][0].status == "ok"
+    assert manifests.entries(tmp_path / "m.csv")[0]["path"] == str(tmp_path / path)
+
+
+def test_a_manifest_that_is_a_link_and_one_that_could_mean_two_files(tmp_path):
+    """(s) Paths count from where the manifest really lies, else from the link; where both are files it is asked."""
+    pixels, header = gaussian(0.2)
+    for folder in ("data", "work"):
+        (tmp_path / folder).mkdir()
+    saved(tmp_path / "data" / "a.fits", noisy(pixels), header)
+    saved(tmp_path / "work" / "b.fits", noisy(pixels), header)
+    listed(tmp_path / "data", [{"path": "a.fits"}, {"path": "b.fits"}])
+    (tmp_path / "work" / "m.csv").symlink_to(tmp_path / "data" / "m.csv")
+    found = [row["path"] for row in manifests.entries(tmp_path / "work" / "m.csv")]
+    assert found == [str(tmp_path / "data" / "a.fits"), str(tmp_path / "work" / "b.fits")]
+    saved(tmp_path / "work" / "a.fits", noisy(pixels, 1), header)
+    with pytest.raises(InputError, match="is a link, and `a.fits` is one file beside the link"):
+        manifests.entries(tmp_path / "work" / "m.csv")
+
+
+def test_every_file_of_a_manifest_is_an_input_and_its_content_counts(tmp_path):
+    """(s) Variance, mask and PSF too; an image that is edited and gets its old time back; a file that goes."""
+    pixels, header = gaussian(0.2)
+    for name in ("a", "v", "k", "p", "b"):
+        saved(tmp_path / f"{name}.fits", noisy(pixels), header)
+    rows = manifests.entries(listed(tmp_path, [{"path": "a.fits", "variance_path": "v.fits", "mask_path": "k.fits",
+                                                "psf_path": "p.fits"}, {"path": "b.fits"}]))
+    everything = manifests.files(rows, ["all"])["all"]
+    assert [os.path.basename(path) for path in everything] == ["a.fits", "b.fits", "k.fits", "p.fits", "v.fits"]
+    shards = manifests.files(rows, ["h2_0", "h2_1"])
+    assert sorted(path for paths in shards.values() for path in paths) == everything
+    before = manifests.content(everything)
+    for path in everything:
+        stat, body = os.stat(path), bytearray(open(path, "rb").read())
+        body[-2881] ^= 1
+        open(path, "wb").write(body)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        after = manifests.content(everything)
+        assert after != before
+        before = after
+    os.unlink(everything[0])
+    assert manifests.content(everything) != before
+
+
+def test_versions_of_libraries_that_decide_numbers_are_in_the_fingerprint(monkeypatch):
+    """(s) Of those that a verb's modules import, and of no other."""
+    whole = getattr(fingerprint.fingerprint, "__wrapped__", fingerprint.fingerprint)
+    before = {verb: whole(verb) for verb in ("measure", "train", "evaluate")}
+    version = fingerprint._version
+    monkeypatch.setattr(fingerprint, "_version", lambda name: "0.0.1" if name == "sep" else version(name))
+    changed = {verb for verb in before if whole(verb) != before[verb]}
+    assert changed == {"measure"}
