@@ -38,6 +38,20 @@ def load(paths) -> dict:
     return complete(merged)
 
 
+def check_files(config: dict) -> None:
+    """InputError for a local file that a completed config names and that isn't there; a run asks, a config alone needs none."""
+    local = config["local"]
+    if config["archive"] != "local":
+        return
+    named = {f"local.tables.{part}": path for part, path in local["tables"].items()}
+    named["targets.table"] = config["targets"]["table"]
+    named |= {f"peers.tables.{name}.path": table["path"] for name, table in config["peers"]["tables"].items()}
+    named = {key: split_path(path)[0] for key, path in named.items() if path} | {"local.images": local["images"]}
+    for key, path in named.items():
+        if path and not os.path.isfile(path):
+            raise InputError(f"`{key}` is {path}, which does not exist; give an existing file")
+
+
 def merge(base: dict, over: dict) -> dict:
     """Return `base` with the leaves of `over` put in, mappings merged, lists replaced."""
     out = dict(base)

@@ -101,3 +101,14 @@ def test_models_must_fit_the_surveys(change, words):
         config.complete({"run": "a", "archive": "embedded", **change})
     config.complete({"run": "a", "archive": "embedded", "stamps": {"surveys": ["ps1"]},
                      "models": {"mantis_early": {"surveys": ["ps1"]}}})
+
+
+def test_local_files_must_be_there_when_a_run_begins(tmp_path):
+    (tmp_path / "a:b.csv").write_text("z\n", encoding="utf-8")
+    for block, key in (({"images": "m.csv"}, "local.images"), ({"tables": {"training": "t.h5:group"}}, "local.tables.training"),
+                       ({"tables": {"training": str(tmp_path)}}, "local.tables.training")):
+        whole = config.complete({"archive": "local", "run": "x", "models": {}, "local": block})
+        with pytest.raises(InputError, match=f"`{key}` is .*, which does not exist; give an existing file"):
+            config.check_files(whole)
+    local = {"tables": {"training": str(tmp_path / "a:b.csv")}}
+    config.check_files(config.complete({"archive": "local", "run": "x", "models": {}, "local": local}))

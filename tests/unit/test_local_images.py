@@ -14,7 +14,7 @@ from skyloom.cutouts.files import Files
 from skyloom.cutouts.stamps import STATUS, centred_kernel
 from skyloom.errors import InputError, ReplyError
 from skyloom.measure import sources
-from skyloom.provenance import fingerprint
+from skyloom.provenance import contents, fingerprint
 
 RA, DEC, SIDE = 150.0, 2.0, 101
 SETTINGS = {"size": 41, "pixel_scale": 0.168, "psf_size": 41, "max_masked_fraction": 0.5, "pad": "masked"}
@@ -213,17 +213,52 @@ def test_every_file_of_a_manifest_is_an_input_and_its_content_counts(tmp_path):
     assert [os.path.basename(path) for path in everything] == ["a.fits", "b.fits", "k.fits", "p.fits", "v.fits"]
     shards = manifests.files(rows, ["h2_0", "h2_1"])
     assert sorted(path for paths in shards.values() for path in paths) == everything
-    before = manifests.content(everything)
+    memo = tmp_path / "cache" / "contents.json"
+    before = contents.state(everything, memo)
     for path in everything:
-        stat, body = os.stat(path), bytearray(open(path, "rb").read())
-        body[-2881] ^= 1
-        open(path, "wb").write(body)
-        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        after = manifests.content(everything)
+        os.utime(path)
+        assert contents.state(everything, memo) == before  # a touched file holds what it held
+        rewritten(path)
+        after = contents.state(everything, memo)
         assert after != before
         before = after
     os.unlink(everything[0])
-    assert manifests.content(everything) != before
+    assert contents.state(everything, memo) != before
+
+
+def rewritten(path):
+    """Change one byte of a file and set its time back."""
+    stat, body = os.stat(path), bytearray(open(path, "rb").read())
+    body[-2881] ^= 1
+    with open(path, "r+b") as handle:
+        handle.write(body)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_a_file_is_read_again_only_when_it_changed(tmp_path, monkeypatch):
+    """(s) What is known is kept beside the run, settled files alone; a big file is sampled."""
+    read, content = [], contents._content
+    monkeypatch.setattr(contents, "_content", lambda path, facts: read.append(path) or content(path, facts))
+    paths = [str(tmp_path / name) for name in "ab"]
+    for path in paths:
+        with open(path, "wb") as handle:
+            handle.write(bytes(5000))
+    memo = tmp_path / "memo" / "contents.json"
+    first = contents.state(paths, memo)
+    contents._recalled.cache_clear()
+    assert contents.state(paths, memo) == first and read == 2 * paths  # a moment old: it may change within the same tick
+    monkeypatch.setattr(contents, "SETTLED", -1.0)
+    for again in (3 * paths, 3 * paths):
+        contents._recalled.cache_clear()
+        assert contents.state(paths, memo) == first and read == again
+    monkeypatch.setattr(contents, "BIG", 4000)
+    monkeypatch.setattr(contents, "BLOCK", 100)
+    rewritten(paths[0])
+    contents._recalled.cache_clear()
+    assert contents.state(paths, memo) != first and read == [*3 * paths, paths[0]]
+    memo.write_text("no json")
+    contents._recalled.cache_clear()
+    assert len(contents.state(paths, memo)) == len(first)
 
 
 def test_versions_of_libraries_that_decide_numbers_are_in_the_fingerprint(monkeypatch):

@@ -39,6 +39,7 @@ if not workflow.configfiles:
 
 try:
     config = skyloom_config.complete(config)
+    skyloom_config.check_files(config)
 except InputError as error:
     raise WorkflowError(f"skyloom: {error}")
 
@@ -143,13 +144,14 @@ def morphology_files(wildcards=None):
 
 @functools.cache
 def manifest_rows():
-    """The manifest of local images, read when jobs are planned, never while the Snakefile is parsed."""
+    """The manifest of local images, read when jobs are planned, never while the Snakefile is parsed; empty where it can't be
+    read: the first verb that reads it says why."""
     from skyloom.archives import manifest
 
     try:
         return manifest.entries(config["local"]["images"])
-    except InputError as error:
-        raise WorkflowError(f"skyloom: {error}")
+    except InputError:
+        return []
 
 
 def count_bands():

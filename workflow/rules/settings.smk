@@ -271,19 +271,18 @@ def shard_images():
 def image_files(wildcards):
     """Every file of the user's own that a shard's stamps are made of: images, planes of noise, masks, kernels.
 
-    What isn't there is no input: it costs its own stamp.
+    What isn't there is no input: it costs its own stamp. Braces in a name would be taken for wildcards; of those files
+    `image_content` tells alone.
     """
-    return [path for path in shard_images()[wildcards.shard] if os.path.exists(path)] if OWN_IMAGES else []
+    named = shard_images().get(wildcards.shard, []) if OWN_IMAGES else []
+    return [path for path in named if os.path.exists(path) and not {"{", "}"} & set(path)]
 
 
 def image_content(wildcards):
     """What these files hold. Their times count for nothing: an image that is touched reruns nothing, one that gets its old time
     back after an edit its stamps."""
-    return (
-        contents.state(shard_images()[wildcards.shard], Path(CACHE) / "local" / "contents.json")
-        if OWN_IMAGES
-        else ""
-    )
+    named = shard_images().get(wildcards.shard, []) if OWN_IMAGES else []
+    return contents.state(named, Path(CACHE) / "local" / "contents.json") if named else ""
 
 
 def own_map(wildcards):
