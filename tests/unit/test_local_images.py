@@ -1,5 +1,6 @@
 """Images of the user's own: what each says of itself is what counts, one bad file costs one stamp, every file is an input."""
 
+import io
 import os
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from skyloom.archives import local
+from skyloom import wcs
+from skyloom.archives import local, panstarrs, units
 from skyloom.archives import manifest as manifests
 from skyloom.cutouts.files import Files
 from skyloom.cutouts.stamps import STATUS, centred_kernel
@@ -269,3 +271,126 @@ def test_versions_of_libraries_that_decide_numbers_are_in_the_fingerprint(monkey
     monkeypatch.setattr(fingerprint, "_version", lambda name: "0.0.1" if name == "sep" else version(name))
     changed = {verb for verb in before if whole(verb) != before[verb]}
     assert changed == {"measure"}
+
+
+@pytest.mark.parametrize(("unit", "zero_point"), [
+    ("nJy", 31.4), ("uJy", 23.9), ("Jy", 8.9), ("NANOMAGGIES", 22.5), ("maggy", 0.0), ("MJy/sr", 23.967), ("uJy / arcsec2", 27.395),
+    ("erg/s/cm2/Hz", -48.6), ("nJy/pixel", 31.4), ("electrons / s", None), ("DN/s", None), ("counts", None), ("", None),
+    ("vega nanomaggy", None)])
+def test_units_bring_their_own_zero_points(unit, zero_point):
+    """(p) Counts and Vega's units bring none."""
+    found = units.implied(unit, 0.2)
+    assert found is None if zero_point is None else found == pytest.approx(zero_point, abs=1e-3)
+
+
+@pytest.mark.parametrize(("unit", "row", "expected"), [
+    ("uJy", {}, 23.9), ("uJy", {"zero_point": 23.9}, 23.9), ("uJy", {"zero_point": 27}, "unit_mismatch"),
+    ("uJy", {"zero_point": 27, "unit": "counts"}, 27.0), ("nanomaggy", {"zero_point": 25.199}, 25.199),  # Vega's, as unWISE's
+    ("furlong", {"zero_point": 27}, "unknown_unit"), ("furlong", {"zero_point": 27, "unit": "adu/s"}, 27.0),
+    ("mjy", {}, "unknown_unit"), ("adu", {}, "no_zero_point"), ("adu", {"zero_point": -99}, "no_zero_point")])
+def test_a_unit_and_a_zero_point_must_agree(tmp_path, unit, row, expected):
+    """(p)"""
+    pixels, header = gaussian(0.2)
+    header["BUNIT"] = unit
+    fits.writeto(tmp_path / "a.fits", noisy(pixels).astype(np.float32), header)
+    stamp = stamps(tmp_path, [{"path": "a.fits", **row}])[0][0]
+    if isinstance(expected, float):
+        assert stamp.status == "ok" and stamp.zero_point == pytest.approx(expected)
+    else:
+        assert stamp.status == "failed" and stamp.cause.startswith(f"{expected}: {tmp_path / 'a.fits'}")
+
+
+@pytest.mark.parametrize("frame", ["icrs", "galactic", "fk4"])
+def test_positions_are_found_in_any_frame(tmp_path, frame):
+    """(p) An image on galactic or B1950 axes: the target on its pixel, north where it is on the sky."""
+    from astropy.coordinates import SkyCoord
+
+    there = SkyCoord(RA, DEC, unit="deg").transform_to(frame).spherical
+    pixels, header = gaussian(0.2)
+    header["CRVAL1"], header["CRVAL2"] = there.lon.deg, there.lat.deg
+    if frame == "galactic":
+        header["CTYPE1"], header["CTYPE2"] = "GLON-TAN", "GLAT-TAN"
+        del header["RADESYS"]
+    if frame == "fk4":
+        header["RADESYS"], header["EQUINOX"] = "FK4", 1950.0
+    saved(tmp_path / "a.fits", noisy(pixels), header)
+    stamp = stamps(tmp_path, [{"path": "a.fits"}])[0][0]
+    assert stamp.status == "ok" and np.abs(stamp.offset).max() < 0.02 and stamp.pixel_scale == pytest.approx(0.2, rel=1e-4)
+    turn = np.degrees(np.arctan2(stamp.cd[0, 1], stamp.cd[1, 1]))  # where y points, from north to east
+    pole = SkyCoord(RA, DEC, unit="deg").transform_to(frame)
+    ahead = pole.directional_offset_by(0 * pole.spherical.lon.unit, 1e-3 * pole.spherical.lon.unit)
+    assert turn == pytest.approx(SkyCoord(RA, DEC, unit="deg").position_angle(ahead.icrs).wrap_at("180d").deg, abs=0.05)
+
+
+def test_a_window_of_a_large_image_is_what_the_whole_gives(tmp_path, monkeypatch):
+    """(r) Of a mosaic only the surroundings of the target are read; with a variance every stamp is the same to the bit."""
+    pixels, header = gaussian(0.2)
+    saved(tmp_path / "a.fits", noisy(pixels), header, planes=[("VARIANCE", 1 + pixels / FLUX), ("MASK", pixels > 900)])
+    rows = [{"path": "a.fits", "variance_path": "a.fits", "mask_path": "a.fits", "x": x, "y": y}
+            for x, y in ((50, 50), (3, 97), (0, 0), (-20, 50), (400, 50))]
+    whole = [stamp for stamp, _ in stamps(tmp_path, rows, size=15)]
+    monkeypatch.setattr(local, "LARGE", 100)
+    monkeypatch.setattr(local, "REACH", 20)
+    shapes, read = [], local.imagefiles.Layer.read
+    monkeypatch.setattr(local.imagefiles.Layer, "read", lambda self, index=(): shapes.append(read(self, index)) or shapes[-1])
+    for one, (other, _) in zip(whole, stamps(tmp_path, rows, size=15), strict=True):
+        assert one.status == other.status
+        assert one.status == "failed" or all(np.array_equal(getattr(one, name), getattr(other, name))
+                                             for name in ("image", "ivar", "mask", "offset"))
+    assert max(array.size for array in shapes) <= 60 * 60
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("\ufeffobject_id;band;path;zero_point\r\n1;r;a.fits;27.0\r\n", ""),
+    ("# object_id\tband\tpath\n# a note\n1\tr\ta.fits\n", ""),
+    ('"object_id", "band", "path"\n\n1, r, "a, b.fits"\n', ""), ("object_id,band,path,hdu\n1,r,a.fits,1.0\n", ""),
+    ("object_id,band,path\n1,r,a, b.fits\n", "4 values but 3 columns in line 2"), ("", "is empty"),
+    ("object_id,band,path\n", "names no image"), ("object_id,band,path\n,r,a.fits\n", "line 2 .* has no `object_id`"),
+    ("object_id,band,path,ra\n1,r,a.fits,10:00:00\n", "'10:00:00' as `ra`; give a number in degrees"),
+    ("object_id,band,path,pixel_scale\n1,r,a.fits,0\n", "arcsec/px above 0"), ("object_id,band,path,band\n1,r,a,r\n", "twice"),
+    ("object_id,band,path,variance_path,ivar_path\n1,r,a,v,i\n", "both `variance_path` and `ivar_path`")])
+def test_manifests_as_programs_write_them(tmp_path, text, words):
+    """(s)"""
+    (tmp_path / "m.csv").write_bytes(text.encode())
+    if words:
+        with pytest.raises(InputError, match=words):
+            manifests.entries(tmp_path / "m.csv")
+    else:
+        row = manifests.entries(tmp_path / "m.csv")[0]
+        assert row["object_id"] == "1" and row["band"] == "r" and row["hdu"] in ("", "1") and row["path"].endswith(".fits")
+    (tmp_path / "m.csv").write_bytes("object_id,band,path\n1,r,é.fits\n".encode("latin-1"))
+    with pytest.raises(InputError, match="not UTF-8"):
+        manifests.entries(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("CTYPE1", "'RA--TAN '"), ("CRVAL1", "'unknown'"), ("CRVAL2", "NaN"), ("CD1_1", "0.0"), ("CD2_2", "'x'"), ("NAXIS1", "-4"),
+    ("NAXIS", "'two'"), ("BITPIX", "7"), ("EXPTIME", "'none'"), ("EXPTIME", "-3.0"), ("EXPTIME", "T"), ("BUNIT", "'furlong'"),
+    ("BSOFTEN", "'soft'"), ("CRPIX1", "= ' odd card")])
+def test_odd_headers_of_replies_are_bad_replies(key, value):
+    """(r) What an archive sends is an object's failure too, whatever is odd in it: here Pan-STARRS', through every reader."""
+    head = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": RA, "CRVAL2": DEC, "CRPIX1": 51.0, "CRPIX2": 51.0,
+                        "CD1_1": -0.25 / 3600, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 0.25 / 3600, "EXPTIME": 30.0,
+                        "BUNIT": "counts", "BSOFTEN": 1.0, "BOFFSET": 0.0})
+    body = fits.PrimaryHDU(np.ones((101, 101), np.float32), head)
+    file = io.BytesIO()
+    body.writeto(file)
+    file = file.getvalue()
+    panstarrs.parse_cutout(file, RA, DEC, 101, "i", 0.25)
+    at = next(k for k in range(0, len(file), 80) if file[k:k + 9] == f"{key:8}=".encode())
+    broken = file[:at] + f"{key:8}= {value:>20}".ljust(80).encode() + file[at + 80:]
+    with pytest.raises(ReplyError):
+        panstarrs.parse_cutout(broken, RA, DEC, 101, "i", 0.25)
+
+
+def test_the_other_half_of_the_sky_is_not_on_the_image():
+    """(r) A gnomonic projection mirrors it onto the image, unless somebody asks on which side it lies."""
+    cd = np.diag([-0.2, 0.2]) / 3600
+    assert wcs.tan_pixel((RA, DEC), (51, 51), cd, RA, DEC) == pytest.approx((50, 50))
+    with pytest.raises(ReplyError, match="off_centre"):
+        wcs.tan_pixel((RA, DEC), (51, 51), cd, RA + 180, -DEC)
+    for check in (lambda: wcs.check_scale(np.full((2, 2), np.nan), 0.2),
+                  lambda: wcs.tan_pixel((RA, DEC), (51, 51), 0 * cd, RA, DEC),
+                  lambda: wcs.check_centre((np.nan, DEC), (51, 51), cd, RA, DEC, (101, 101))):
+        with pytest.raises(ReplyError):
+            check()

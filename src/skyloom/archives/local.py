@@ -18,7 +18,7 @@ __all__ = ["LocalImage", "bands_of", "calibrated", "read_image", "read_manifest"
 LARGE = 2048**2  # px: of a larger image only a window around the target is read
 REACH = 512  # px: half of that window, at least
 SCALES_AGREE = 0.02  # planes and kernels within so much of the image's scale belong to it
-ZERO_POINTS = (-10.0, 60.0)  # AB mag; -99 and the like are no zero points
+ZERO_POINTS = (-60.0, 60.0)  # AB mag, from W m^-2 Hz^-1 to far below nJy; -99 and the like are no zero points
 
 
 @dataclass

@@ -15,7 +15,7 @@ COUNTS = {"", "count", "counts", "ct", "cts", "adu", "adus", "dn", "du", "datanu
 # Spellings that astropy doesn't know. `mjy` alone could be milli or mega.
 SPELLINGS = {"njy": "nJy", "nanojy": "nJy", "ujy": "uJy", "microjy": "uJy", "millijy": "mJy", "jy": "Jy", "jy/sr": "Jy/sr",
              "mjy/sr": "MJy/sr", "ujy/arcsec2": "uJy/arcsec2", "maggies": "mgy", "nanomaggies": "nmgy", "nmaggies": "nmgy",
-             "nmgys": "nmgy", "mgys": "mgy", "maggy": "mgy", "nanomaggy": "nmgy"}
+             "maggy": "mgy", "nanomaggy": "nmgy", "jansky": "Jy", "janskys": "Jy"}
 TOLERANCE = 0.05  # mag: 8.9 and 8.926 are both in use for Jy
 VEGA = 7.0  # mag: maggies may be Vega's, whose AB zero points lie up to 6.7 mag (W4) higher
 
@@ -29,19 +29,21 @@ def implied(unit: str, scale: float) -> float | None:
 
     from astropy import units
 
-    flat = re.sub(r"(/|per)pix(el)?$", "", re.sub(r"[\s\[\]]", "", unit.lower()))
+    text = re.sub(r"[\[\]'\"]|\s*/\s*pix(el)?s?\b", "", unit).strip()
+    flat = re.sub(r"\s", "", text.lower())
     if "vega" in flat or re.sub(r"((/|per)(s|sec|seconds?)|s(\^|\*\*)?\(?-1\)?)$", "", flat) in COUNTS:
         return None
+    plain = re.sub(r"maggies|mgys", "maggy", re.sub(r"steradian", "sr", text))
     with warnings.catch_warnings(action="ignore"):
-        for text in (unit.strip(), SPELLINGS.get(flat, "")):
+        pixel = units.Unit((scale * units.arcsec) ** 2)
+        for name in (plain, SPELLINGS.get(flat)):
             try:
-                found = units.Unit(text, parse_strict="silent") if text else units.dimensionless_unscaled
-                found = found * units.pix if "pix" in found.to_string() else found
-                for whole in (found, found * (scale * units.arcsec) ** 2):
+                found = units.Unit(name, parse_strict="silent")
+                for whole in (found, found * pixel):
                     if whole.is_equivalent(units.Jy):
-                        return float(NJY_ZERO_POINT - 2.5 * np.log10((1 * whole).to_value(units.nJy)))
+                        return float(NJY_ZERO_POINT - 2.5 * np.log10(whole.to(units.nJy)))
                     if whole.is_equivalent(units.mgy):
-                        return float(-2.5 * np.log10((1 * whole).to_value(units.mgy)))
+                        return float(0.0 - 2.5 * np.log10(whole.to(units.mgy)))
             except (ValueError, TypeError):
                 continue
     raise ReplyError("unknown_unit", f"BUNIT is {unit!r}; name what the pixels are in the manifest's column `unit` "
