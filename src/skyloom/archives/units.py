@@ -37,11 +37,11 @@ def implied(unit: str, scale: float) -> float | None:
             try:
                 found = units.Unit(text, parse_strict="silent") if text else units.dimensionless_unscaled
                 found = found * units.pix if "pix" in found.to_string() else found
-                for whole in (found, found * (scale * units.arcsec) ** 2):
-                    if whole.is_equivalent(units.Jy):
-                        return float(NJY_ZERO_POINT - 2.5 * np.log10((1 * whole).to_value(units.nJy)))
-                    if whole.is_equivalent(units.mgy):
-                        return float(-2.5 * np.log10((1 * whole).to_value(units.mgy)))
+                for whole in (1.0 * found, found * (scale * units.arcsec) ** 2):
+                    if whole.unit.is_equivalent(units.Jy):
+                        return float(NJY_ZERO_POINT - 2.5 * np.log10(whole.to_value(units.nJy)))
+                    if whole.unit.is_equivalent(units.mgy):
+                        return float(-2.5 * np.log10(whole.to_value(units.mgy)))
             except (ValueError, TypeError):
                 continue
     raise ReplyError("unknown_unit", f"BUNIT is {unit!r}; name what the pixels are in the manifest's column `unit` "
