@@ -112,7 +112,8 @@ def test_planes_are_found_by_number_by_name_and_by_version(tmp_path, given, vari
     ({"ivar_path": "a.fits", "ivar_hdu": "9"}, "no image HDU 9"), ({"hdu": "SCI"}, "no image HDU SCI"),
     ({"mask_path": "a.fits", "mask_hdu": "0"}, "the image itself"), ({"psf_path": "a.fits", "psf_hdu": "0"}, "the image itself"),
     ({"variance_path": "small.fits"}, "variance of 30x31 px for an image of 31x31 px"),
-    ({"mask_path": "wide.fits"}, "mask of 0.4000 arcsec/px"), ({"psf_path": "wide.fits"}, "psf of 0.4000 arcsec/px for an image of 0.2000"),
+    ({"mask_path": "wide.fits"}, "mask of 0.4000 arcsec/px"),
+    ({"psf_path": "wide.fits"}, "psf of 0.4000 arcsec/px for an image of 0.2000"),
     ({"psf_path": "cube.fits"}, "3 axes"), ({"psf_path": "none.fits"}, "none.fits")])
 def test_a_plane_that_does_not_go_with_its_image_costs_the_object_and_is_named(tmp_path, given, words):
     noisy(tmp_path)
@@ -151,6 +152,18 @@ def test_images_packed_in_other_ways_hold_the_same_pixels(tmp_path, form):
         put(tmp_path / name, pixels, head)
     found = local.read_image(rows(tmp_path, at_centre(path=name, x=30, y=30))[0], 0.2)
     assert np.array_equal(found.image[1:], pixels[1:].astype(np.float32)) and found.bad[0, 0] == (form == "blank")
+
+
+def test_of_a_large_image_a_window_is_read_and_gives_the_same_stamp(tmp_path, monkeypatch):
+    noisy(tmp_path)
+    row = rows(tmp_path, at_centre(x=12.3, y=21.9, ivar_path="a.fits", mask_path="a.fits"))[0]
+    whole = stamp(row, 5)[0]
+    monkeypatch.setattr(local, "LARGE", 100)
+    monkeypatch.setattr(local, "REACH", 4)
+    window = stamp(row, 5)[0]
+    assert local.read_image(row, 0.2, 5).image.shape == (20, 20) and whole.status == "ok"
+    assert np.array_equal(whole.image, window.image) and np.array_equal(whole.ivar, window.ivar)
+    assert np.allclose(whole.offset, window.offset)
 
 
 @pytest.mark.parametrize("shape", [(41, 41), (40, 40), (25, 25), (64, 64), (24, 31)])
