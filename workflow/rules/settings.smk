@@ -261,7 +261,7 @@ def stamp_settings(wildcards):
 IMAGE_FILES = {}
 
 
-def image_files(wildcards):
+def shard_images(wildcards):
     """Every file of the user's own that a shard's stamps are made of: images, planes of noise, masks, kernels."""
     if config["archive"] != "local" or not IMAGES:
         return []
@@ -269,12 +269,17 @@ def image_files(wildcards):
 
     if not IMAGE_FILES:
         IMAGE_FILES.update(manifest.files(manifest.entries(config["local"]["images"]), shards()))
-    return [path for path in IMAGE_FILES[wildcards.shard] if os.path.exists(path)]
+    return IMAGE_FILES[wildcards.shard]
+
+
+def image_files(wildcards):
+    """Those of them that are there and that Snakemake can take for inputs: braces in a name would be wildcards to it."""
+    return [path for path in shard_images(wildcards) if "{" not in path and os.path.exists(path)]
 
 
 def image_content(wildcards):
-    """What these files hold: an image that gets its old time back after an edit reruns its stamps, too."""
-    found = image_files(wildcards)
+    """What all of them hold: an image that gets its old time back after an edit reruns its stamps, too."""
+    found = shard_images(wildcards)
     if not found:
         return ""
     from skyloom.archives import manifest
