@@ -125,7 +125,9 @@ def test_every_file_that_a_shard_reads_is_its_own_and_no_other_shards(tmp_path):
     assert found["all"] == every == sorted(sum((found[f"h3_{k}"] for k in range(3)), [])) and len(every) == 48
 
 
-def test_an_edit_changes_the_content_though_size_and_time_are_set_back(tmp_path):
+@pytest.mark.parametrize("large", [False, True])
+def test_an_edit_changes_the_content_though_size_and_time_are_set_back(tmp_path, large, monkeypatch):
+    monkeypatch.setattr(manifest, "BIG", 100 if large else 10**8)
     path = put(tmp_path / "a.fits", np.ones((9, 9)))
     before, stat = manifest.content([str(path)]), path.stat()
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
