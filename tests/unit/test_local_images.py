@@ -39,6 +39,17 @@ def test_a_source_has_one_flux_and_surface_brightness_at_every_scale_and_in_ever
     assert found.pixel_scale == pytest.approx(scale, rel=1e-6) and np.allclose(found.offset, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["variance", "ivar"])
+def test_noise_in_a_unit_whose_square_no_float32_holds_is_kept(tmp_path, kind):
+    unit = 1e-32  # erg/s/cm2/Hz in a nJy
+    noise = np.full((61, 61), (25 * unit**2) ** (1 if kind == "variance" else -1))
+    fits.HDUList([fits.PrimaryHDU(source(matrix(0.2), 31.4) * unit, header(matrix(0.2), BUNIT="erg/s/cm2/Hz")),
+                  fits.ImageHDU(noise, name=kind)]).writeto(tmp_path / "a.fits")
+    found, _ = stamp(rows(tmp_path, {f"{kind}_path": "a.fits"})[0])
+    assert found.status == "ok", found.cause
+    assert found.image.sum() == pytest.approx(FLUX, rel=1e-3) and np.allclose(found.ivar, 1 / 25, rtol=1e-4)
+
+
 @pytest.mark.parametrize(("turn", "parity", "frame"), [
     (0, -1, "RA"), (0, 1, "RA"), (90, -1, "RA"), (180, 1, "RA"), (37, -1, "RA"), (-65, 1, "RA"), (20, -1, "GLON")])
 def test_the_position_angle_is_that_on_the_sky_however_the_image_lies(tmp_path, turn, parity, frame):
@@ -152,6 +163,18 @@ def test_images_packed_in_other_ways_hold_the_same_pixels(tmp_path, form):
         put(tmp_path / name, pixels, head)
     found = local.read_image(rows(tmp_path, at_centre(path=name, x=30, y=30))[0], 0.2)
     assert np.array_equal(found.image[1:], pixels[1:].astype(np.float32)) and found.bad[0, 0] == (form == "blank")
+
+
+def test_of_a_cube_the_named_plane_is_read_with_its_noise_and_its_kernel(tmp_path):
+    pixels = np.random.default_rng(1).normal(size=(3, 1, 31, 31))
+    put(tmp_path / "a.fits", pixels, None, (np.arange(1, 4)[:, None, None] * np.ones((3, 31, 31)), {"EXTNAME": "VAR"}),
+        (np.eye(9) + np.arange(3)[:, None, None], {"EXTNAME": "PSF"}), (np.zeros((31, 31)), {"EXTNAME": "MASK"}))
+    planes = {f"{kind}_path": "a.fits" for kind in ("variance", "mask", "psf")}
+    found = local.read_image(rows(tmp_path, at_centre(plane=2) | planes)[0], 0.2)
+    assert np.array_equal(found.image, pixels[2, 0].astype(np.float32)) and (found.variance == 3).all()
+    assert np.array_equal(found.psf, np.eye(9) + 2) and not found.bad.any()
+    for plane in ("", -1, 3, 0.5):
+        assert "bad_fits" in stamp(rows(tmp_path, at_centre(plane=plane))[0], 21)[0].cause
 
 
 def test_of_a_large_image_a_window_is_read_and_gives_the_same_stamp(tmp_path, monkeypatch):
