@@ -24,6 +24,12 @@ def plain(folder):
     put(folder / "a.fits", np.random.default_rng(1).normal(size=(31, 31)))
 
 
+def measured(found):
+    """The morphology of one stamp."""
+    one = (found.image[None], found.ivar[None], found.mask[None] != 0, np.full((1, 9, 9), 1 / 81), np.array([True]))
+    return morphology.measure_stamps([one], OPTIONS, KERNEL, np.array([[found.pixel_scale]]), cd=found.cd[None, None])
+
+
 # p: scale, orientation, unit, zero point
 
 @pytest.mark.parametrize(("scale", "zero_point", "unit", "told"), [
@@ -37,6 +43,16 @@ def test_a_source_has_one_flux_and_surface_brightness_at_every_scale_and_in_ever
     assert found.image.sum() == pytest.approx(FLUX, rel=1e-3)
     assert found.image.max() / found.pixel_scale**2 == pytest.approx(FLUX / (2 * np.pi * SIGMA[0] * SIGMA[1]), rel=1e-3)
     assert found.pixel_scale == pytest.approx(scale, rel=1e-6) and np.allclose(found.offset, 0, atol=1e-6)
+
+
+def test_measured_surface_brightness_is_that_of_the_sky_and_oblong_pixels_are_told(tmp_path):
+    noise = np.random.default_rng(2).normal(size=(61, 61)) / 10
+    for cd, oblong in ((matrix(0.2), 0), (matrix(0.4, 30), 0), (matrix(0.3) @ np.diag([1, 1.2]), 512)):
+        put(tmp_path / "a.fits", source(cd, 31.4) + noise, header(cd, BUNIT="nJy"))
+        table = measured(stamp(rows(tmp_path, {})[0])[0])
+        peak = FLUX / (2 * np.pi * SIGMA[0] * SIGMA[1])
+        assert table["peak_surface_brightness"][0, 0] == pytest.approx(31.4 - 2.5 * np.log10(peak), abs=0.02)
+        assert table["morphology_flags"][0, 0] & 512 == oblong
 
 
 @pytest.mark.parametrize("kind", ["variance", "ivar"])
@@ -66,8 +82,7 @@ def test_the_position_angle_is_that_on_the_sky_however_the_image_lies(tmp_path, 
     put(tmp_path / "a.fits", source(cd, 31.4) + noise, head)
     found, _ = stamp(rows(tmp_path, {"zero_point": 31.4})[0])
     assert np.allclose(found.cd, cd, atol=1e-3 * 0.3 / 3600)
-    table = morphology.measure_stamps([(found.image[None], found.ivar[None], found.mask[None] != 0, np.full((1, 9, 9), 1 / 81),
-                                        np.array([True]))], OPTIONS, KERNEL, found.pixel_scale, cd=found.cd[None, None])
+    table = measured(found)
     assert (table["pos_angle"][0, 0] - 90 - 30 + 90) % 180 - 90 == pytest.approx(0, abs=1.5)  # x is west, so 90 more
 
 
