@@ -8,16 +8,16 @@ from skyloom.errors import ReplyError
 
 
 def pixel_scale(cd) -> float:
-    """Geometric-mean pixel scale in arcsec of a 2x2 CD matrix in deg/px; NaN for one that isn't known."""
-    if not np.isfinite(cd).all():
-        return float("nan")
-    return float(np.sqrt(abs(np.linalg.det(np.asarray(cd, float)))) * 3600)
+    """Geometric-mean pixel scale in arcsec of a 2x2 CD matrix in deg/px."""
+    (a, b), (c, d) = np.asarray(cd, float)  # by hand: numpy's determinant warns of NaN
+    return float(np.sqrt(abs(a * d - b * c)) * 3600)
 
 
 def celestial(header, hdus=None):
     """The celestial part of a FITS header's WCS, None without one; `hdus` is the open file, for its distortion tables.
 
-    Whatever astropy raises for a broken header passes through.
+    ValueError where the header gives its axes no scale, which astropy would take for 1 deg/px; whatever else astropy raises for
+    a broken header passes through.
     """
     import warnings
 
@@ -27,7 +27,14 @@ def celestial(header, hdus=None):
         return None
     with warnings.catch_warnings(action="ignore", category=FITSFixedWarning):
         whole = WCS(header, hdus)
-        return whole.celestial if whole.has_celestial else None
+    if not whole.has_celestial:
+        return None
+    for axis in (whole.wcs.lng + 1, whole.wcs.lat + 1):
+        row = [header.get(f"CD{axis}_{k}", 0) for k in range(1, whole.naxis + 1)]
+        other = [key for key in header if key.startswith((f"CDELT{axis}", f"PC{axis}_", f"PC00{axis}", f"CD00{axis}"))]
+        if not any(row) and (whole.wcs.has_cd() or not other):
+            raise ValueError(f"axis {axis} ({header[f'CTYPE{axis}']}) has no scale: neither CDELT{axis} nor CD{axis}_j above 0")
+    return whole.celestial
 
 
 def target_pixel(header, ra: float, dec: float) -> tuple[float, float]:

@@ -60,9 +60,11 @@ class Layer:
         return tuple(int(number) if k in long else 0 for k in range(len(lead))), shape
 
     def read(self, index=()) -> np.ndarray:
-        """float32 pixels of an index (all without one); ReplyError `bad_fits`."""
+        """Pixels of an index (all without one) as float32, or float64 where the file has more bits: a variance in the square of
+        erg/s/cm2/Hz is below what float32 holds. ReplyError `bad_fits`."""
         with guard.reading(self.path):
-            return np.asarray(self.take(index or Ellipsis), np.float32)
+            found = np.asarray(self.take(index or Ellipsis))
+            return found.astype(np.float64 if found.dtype.itemsize > 4 else np.float32)
 
 
 @contextlib.contextmanager

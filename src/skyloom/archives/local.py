@@ -52,7 +52,7 @@ def read_image(row, default_scale: float, size: int | None = None) -> LocalImage
         zero_point = _zero_point(layer, row, scale)
         window = _window(row["path"], x, y, shape, size)
         data = layer.read((*lead, *window))
-        planes = {kind: _companion(row, kind, layer, shape, window, (x, y))
+        planes = {kind: _companion(row, kind, layer, shape, window, (x, y), scale)
                   for kind in ("variance", "ivar", "mask") if row[f"{kind}_path"]}
     if not np.isfinite(data).any():
         raise ReplyError("all_nan", row["path"])
@@ -63,7 +63,7 @@ def read_image(row, default_scale: float, size: int | None = None) -> LocalImage
         good = planes["ivar"] > 0
         variance = np.where(good, 1 / np.where(good, planes["ivar"], 1), np.inf)
     bad = ~np.isfinite(data) | (planes["mask"] != 0 if "mask" in planes else False)
-    psf, note = _kernel(row, scale) if row["psf_path"] else (None, "")
+    psf, note = _kernel(row, layer, scale) if row["psf_path"] else (None, "")
     return LocalImage(data, variance, bad, zero_point, x - window[1].start, y - window[0].start, scale, psf, cd, note)
 
 
@@ -112,18 +112,24 @@ def _window(path, x, y, shape, size) -> tuple[slice, slice]:
     return out
 
 
-def _companion(row, kind, image, shape, window, target) -> np.ndarray:
+def _companion(row, kind, image, shape, window, target, scale) -> np.ndarray:
     """The image's `variance`, `ivar` or `mask`, which must lie on the image's own pixels."""
     path = row[f"{kind}_path"]
     with imagefiles.opened(path) as layers:
         layer = imagefiles.pick(layers, kind, row[f"{kind}_hdu"])
-        if layer.number == image.number and os.path.samefile(path, image.path):
-            raise ReplyError("no_hdu", f"{path}: HDU {layer} is the image itself, not its {kind}")
+        _another(layer, image, kind)
         lead, own = layer.plane(row["plane"])
         if own != shape:
             raise ReplyError("wrong_shape", f"{path}: {kind} of {own[1]}x{own[0]} px for an image of {shape[1]}x{shape[0]} px")
-        _same_scale(path, kind, _wcs_scale(layer, target), _wcs_scale(image, target))
+        expected = _wcs_scale(image, target)
+        _same_scale(path, kind, _wcs_scale(layer, target), expected if np.isfinite(expected) else scale)
         return layer.read((*lead, *window))
+
+
+def _another(layer, image, kind) -> None:
+    """ReplyError `no_hdu` where a plane or kernel is the image itself, by whatever link."""
+    if layer.number == image.number and os.path.samefile(layer.path, image.path):
+        raise ReplyError("no_hdu", f"{layer.path}: HDU {layer} is the image itself, not its {kind}")
 
 
 def _wcs_scale(layer, target) -> float:
@@ -139,11 +145,12 @@ def _same_scale(path, kind, found: float, expected: float) -> None:
         raise ReplyError("wrong_scale", f"{path}: {kind} of {found:.4f} arcsec/px for an image of {expected:.4f} arcsec/px")
 
 
-def _kernel(row, scale) -> tuple[np.ndarray | None, str]:
+def _kernel(row, image, scale) -> tuple[np.ndarray | None, str]:
     """(kernel of any size and sum, "") of the row's PSF file, or (None, why it is none)."""
     path = row["psf_path"]
     with imagefiles.opened(path) as layers:
         layer = imagefiles.pick(layers, "psf", row["psf_hdu"])
+        _another(layer, image, "psf")
         lead, (ny, nx) = layer.plane(row["plane"])
         own = _wcs_scale(layer, ((nx - 1) / 2, (ny - 1) / 2))
         _same_scale(path, "psf", own if np.isfinite(own) else imagefiles.stated_scale(layer.header), scale)
