@@ -275,7 +275,8 @@ def test_versions_of_libraries_that_decide_numbers_are_in_the_fingerprint(monkey
 
 @pytest.mark.parametrize(("unit", "zero_point"), [
     ("nJy", 31.4), ("uJy", 23.9), ("Jy", 8.9), ("NANOMAGGIES", 22.5), ("maggy", 0.0), ("MJy/sr", 23.967),
-    ("uJy / arcsec2", 27.395), ("erg/s/cm2/Hz", -48.6), ("nJy/pixel", 31.4), ("electrons / s", None), ("DN/s", None), ("counts", None), ("", None),
+    ("uJy / arcsec2", 27.395), ("erg/s/cm2/Hz", -48.6), ("nJy/pixel", 31.4), ("electrons / s", None),
+    ("DN/s", None), ("counts", None), ("", None),
     ("vega nanomaggy", None)])
 def test_units_bring_their_own_zero_points(unit, zero_point):
     """(p) Counts and Vega's units bring none."""
