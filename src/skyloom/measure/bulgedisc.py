@@ -119,7 +119,8 @@ def _expand(gram, fluxes):
     chain = np.zeros((m, b, 9, 7))
     chain[..., 0, 0] = chain[..., 1, 1] = 1
     disc, bulge = fluxes[..., 0], fluxes[..., 1]
-    for row, column, flux in ((2, 2, disc), (3, 3, disc), (4, 4, disc), (5, 5, bulge), (6, 3, bulge), (7, 4, bulge), (8, 6, bulge)):
+    rules = ((2, 2, disc), (3, 3, disc), (4, 4, disc), (5, 5, bulge), (6, 3, bulge), (7, 4, bulge), (8, 6, bulge))
+    for row, column, flux in rules:
         chain[..., row, column] = flux
     return chain, chain.transpose(0, 1, 3, 2) @ gram @ chain
 
