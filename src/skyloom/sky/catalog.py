@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from skyloom.sky import geometry, hashing, hsc, population
+from skyloom.sky import geometry, hashing, hsc, photometry, population
 
 FLAGS = {"sdsscentroid_flag": 0.004, "pixelflags_interpolatedcenter": 0.008, "pixelflags_crcenter": 0.003,
          "pixelflags_bad": 0.002, "cmodel_flag": 0.006}
@@ -52,11 +52,13 @@ def forced(sky: hsc.Sky, box) -> dict[str, np.ndarray]:
     rows = np.minimum(1 + np.floor(np.log1p(-u) / np.log(REPEATED)), 12).astype(int)
     first = np.repeat(np.cumsum(rows) - rows, rows)
     visit = np.arange(rows.sum()) - first
+    fluxes = {band: _measured_flux(sky, source, tracts, pixels, band, box) for band in hsc.BANDS}
+    fluxes = {band: tuple(np.repeat(part, rows) for part in pair) for band, pair in fluxes.items()}
     source = {name: np.repeat(column, rows, axis=0) for name, column in source.items()}
-    return _measured(sky, source, np.repeat(tracts, rows), np.repeat(pixels, rows, axis=1), visit)
+    return _measured(sky, source, np.repeat(tracts, rows), np.repeat(pixels, rows, axis=1), visit, fluxes)
 
 
-def _measured(sky, source, tracts, pixels, visit) -> dict[str, np.ndarray]:
+def _measured(sky, source, tracts, pixels, visit, fluxes) -> dict[str, np.ndarray]:
     patch = np.stack(geometry.patch_of(*pixels), axis=1)
     ids = _object_ids(tracts, patch, source["id"], visit)
     east, north = (0.02 / 3600 * _normal(ids, sky.seed, axis) for axis in ("x", "y"))
@@ -69,7 +71,7 @@ def _measured(sky, source, tracts, pixels, visit) -> dict[str, np.ndarray]:
            "skymap_id": skymap, "isprimary": visit == 0, "source": source["id"], "z": source["z"],
            "kind": source["kind"]}
     for band in hsc.BANDS:
-        out |= _photometry(sky, source, ids, band)
+        out |= _photometry(sky, ids, visit, band, *fluxes[band])
         out |= {f"{band}_{flag}": _unit(ids, sky.seed, band, flag) < rate for flag, rate in FLAGS.items()}
         out[f"{band}_extendedness_value"] = np.where(source["kind"] == 0, 1.0, 0.0)
     centre_flags = _centre_flags(sky, tracts, pixels)
@@ -84,14 +86,33 @@ def _object_ids(tracts, patch, source_id, visit) -> np.ndarray:
     return (((tracts.astype(np.int64) << 7) | (patch[:, 0] * 11 + patch[:, 1])) << 38) + low.astype(np.int64)
 
 
-def _photometry(sky, source, ids, band) -> dict[str, np.ndarray]:
-    """cmodel magnitude and its sigma: error grows with size, 1 % floor; -2.5 log10 of a noisy flux."""
-    b = hsc.BANDS.index(band)
+def _measured_flux(sky, source, tracts, pixels, band, box) -> tuple[np.ndarray, np.ndarray]:
+    """(flux, its error) in nJy of each source as the pipeline sees it on the coadd: pixel noise, neighbours, profiles that
+    aren't the model's. An error is what the pipeline can know: the noise of the pixels, the floors."""
+    b, ids = hsc.BANDS.index(band), source["id"]
     flux = (source["bulge"][:, b] + source["disc"][:, b]).astype(float)
-    re = np.where(source["kind"] == 0, source["re_disc"], 0)
-    error = 10 ** (-0.4 * (hsc.DEPTH[band] - 31.4)) / 5 * np.sqrt(1 + (re / (0.6 * hsc.SEEING[band])) ** 2)
-    error = np.hypot(error, 0.01 * flux)
-    noisy = flux + error * _normal(ids, sky.seed, "flux", band)
+    noise, sigma = photometry.errors(sky, tracts, pixels, source, band)
+    left = photometry.LEFT * _normal(ids, sky.seed, "blend", band) * photometry.overlapping(source, _around(sky, box), band)
+    floor = photometry.PROFILE * _normal(ids, sky.seed, "profile") + photometry.BAND * _normal(ids, sky.seed, "floor", band)
+    extended = source["kind"] == 0
+    known = np.hypot(photometry.PROFILE * extended, photometry.BAND) * flux
+    return flux * (1 + floor * np.where(extended, 1, 0.3)) + noise + left, np.hypot(sigma, known)
+
+
+@functools.lru_cache(2)
+def _around(sky: hsc.Sky, box) -> dict[str, np.ndarray]:
+    """Every source of a box and its rim that a neighbour's light could come from."""
+    ra_min, ra_max, dec_min, dec_max = box
+    rim = 6 / 3600
+    wide = rim / max(np.cos(np.radians(max(abs(dec_min), abs(dec_max)))), 0.01)
+    whole = (ra_min - wide, ra_max + wide, max(dec_min - rim, -90), min(dec_max + rim, 90))
+    return population.in_region(sky.seed, whole, reddening=sky.reddening)
+
+
+def _photometry(sky, ids, visit, band, flux, error) -> dict[str, np.ndarray]:
+    """cmodel magnitude and its sigma of every row; a source's further rows come from overlapping coadds that share most of the
+    exposures: the same noise and a tenth of their own."""
+    noisy = flux + np.where(visit > 0, 0.1, 0.0) * error * _normal(ids, sky.seed, "flux", band)
     good = noisy > 0
     safe = np.where(good, noisy, 1.0)
     return {f"{band}_cmodel_mag": np.where(good, 31.4 - 2.5 * np.log10(safe), np.nan),

@@ -42,10 +42,22 @@ def _normal_table() -> np.ndarray:
     return norm.ppf((np.arange(65536) + 0.5) / 65536).astype(np.float32)
 
 
+def window_normals(seed: int, y0: np.ndarray, x0: np.ndarray, size: int) -> np.ndarray:
+    """(n, size, size) float32: what `pixel_normals` gives for windows whose first pixels are (y0, x0), each (n,)."""
+    steps = np.arange(size, dtype=np.int64)
+    y = (np.asarray(y0, np.int64)[:, None] + steps).astype(np.uint64)[:, :, None]
+    x = ((np.asarray(x0, np.int64)[:, None] + steps) & 0xFFFFFFFF).astype(np.uint64)[:, None, :]
+    return _normals(seed, y, x)
+
+
 def pixel_normals(seed: int, y0: int, x0: int, height: int, width: int) -> np.ndarray:
     """(height, width) float32 standard normals of absolute pixels (y0.., x0..), by table: no libm involved."""
     y = np.arange(y0, y0 + height, dtype=np.int64).astype(np.uint64)[:, None]
     x = (np.arange(x0, x0 + width, dtype=np.int64) & 0xFFFFFFFF).astype(np.uint64)[None, :]
+    return _normals(seed, y, x)
+
+
+def _normals(seed: int, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         bits = splitmix(((y << np.uint64(32)) | x) + np.uint64(seed))
     table = _normal_table()

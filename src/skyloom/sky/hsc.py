@@ -18,7 +18,7 @@ SKY = {"g": 21.6, "r": 20.7, "i": 19.7, "z": 18.8, "y": 17.9}  # AB mag per arcs
 MASK_BITS = {"BAD": 0, "SAT": 1, "INTRP": 2, "CR": 3, "EDGE": 4, "DETECTED": 5, "DETECTED_NEGATIVE": 6,
              "SUSPECT": 7, "NO_DATA": 8, "BRIGHT_OBJECT": 9}
 SATURATED = 18.0  # stars brighter than this in i have a saturated core
-_TAPS = np.array([0.12, 0.76, 0.12], np.float32) / np.float32(np.sqrt(0.12**2 + 0.76**2 + 0.12**2))
+TAPS = np.array([0.12, 0.76, 0.12], np.float32) / np.float32(np.sqrt(0.12**2 + 0.76**2 + 0.12**2))
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ def exposure(sky: Sky, tract: int, x0: int, y0: int, width: int, height: int, ba
     light = model(sky, tract, x0, y0, width, height)[BANDS.index(band)]
     variance = np.float32(sky_sigma(band) ** 2) * (1 + np.maximum(light, 0) / np.float32(sky_level(band)))
     white = hashing.pixel_normals(hashing.key(sky.seed, "hsc", tract, band), y0 - 1, x0 - 1, height + 2, width + 2)
-    rows = _TAPS[0] * white[:-2] + _TAPS[1] * white[1:-1] + _TAPS[2] * white[2:]
-    noise = _TAPS[0] * rows[:, :-2] + _TAPS[1] * rows[:, 1:-1] + _TAPS[2] * rows[:, 2:]
+    rows = TAPS[0] * white[:-2] + TAPS[1] * white[1:-1] + TAPS[2] * white[2:]
+    noise = TAPS[0] * rows[:, :-2] + TAPS[1] * rows[:, 1:-1] + TAPS[2] * rows[:, 2:]
     image = light + noise * np.sqrt(variance)
     planes = mask(sky, tract, x0, y0, width, height).copy()
     saturated = planes & (1 << MASK_BITS["SAT"]) > 0

@@ -7,6 +7,7 @@ stamp's footprint, which its tier's search margin covers; sources are added in a
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import scipy.fft
@@ -75,10 +76,12 @@ def stamp(n: int, source: dict, k: int, dx: float, dy: float, fwhms, scale: floa
     if source["kind"][k] == 1 or max(source["re_disc"][k], source["re_bulge"][k]) < POINT * scale:
         light = (source["disc"][k] + source["bulge"][k])[:, None, None] * psf
     else:
-        disc = _component(1.0, source["re_disc"][k] / scale, source["q_disc"][k], angle, grid)
-        light = source["disc"][k][:, None, None] * disc
+        disc = _component(source["n_disc"][k], source["re_disc"][k] / scale, source["q_disc"][k], angle, grid)
+        light = (source["disc"][k] - source["knot"][k])[:, None, None] * disc
+        if source["knot"][k].any():
+            light = light + source["knot"][k][:, None, None] * _knots(source, k, angle, scale, grid)
         if source["bulge"][k].sum() > 0.01 * source["disc"][k].sum():
-            bulge = _component(4.0, source["re_bulge"][k] / scale, source["q_bulge"][k], angle, grid)
+            bulge = _component(source["n_bulge"][k], source["re_bulge"][k] / scale, source["q_bulge"][k], angle, grid)
             light = light + source["bulge"][k][:, None, None] * bulge
         else:  # the tiny bulge's light isn't lost, it joins the disc
             light = light + source["bulge"][k][:, None, None] * disc
@@ -88,6 +91,18 @@ def stamp(n: int, source: dict, k: int, dx: float, dy: float, fwhms, scale: floa
     return scipy.fft.irfft2(light * phase, s=(n, n), workers=1)
 
 
+def _knots(source: dict, k: int, angle: float, scale: float, grid) -> np.ndarray:
+    """Transform of source `k`'s knots: points at their places along the disc's axes, of sum 1."""
+    kx, ky = grid[0], grid[1]
+    re, root = source["re_disc"][k] / scale, np.sqrt(source["q_disc"][k])
+    along, across = source["knot_at"][k, :, 0] * re / root, source["knot_at"][k, :, 1] * re * root
+    x, y = along * np.cos(angle) - across * np.sin(angle), along * np.sin(angle) + across * np.cos(angle)
+    lit = source["knot_share"][k] > 0
+    columns = np.exp(-1j * np.outer(x[lit], kx)).astype(np.complex64)
+    rows = (source["knot_share"][k][lit, None] * np.exp(-1j * np.outer(y[lit], ky))).astype(np.complex64)
+    return rows.T @ columns
+
+
 def _radius_moffat(signal, fwhm, beta=3.0):
     alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
     centre = signal * (beta - 1) / (np.pi * alpha**2)
@@ -95,11 +110,14 @@ def _radius_moffat(signal, fwhm, beta=3.0):
 
 
 def _radius_sersic(signal, re, q, n):
-    if n == 1:
-        h = re / 1.678
-        return h * np.log(np.maximum(signal / (2 * np.pi * h * h) / ISOPHOTE, 1)) / np.sqrt(q)
-    surface = np.maximum(signal / (22.67 * re * re) / ISOPHOTE, 1e-12)  # intensity at re over the isophote
-    return re * np.clip(1 + np.log(surface) / 7.669, 0, None) ** 4 / np.sqrt(q)
+    """Semi-major radius in px where profiles of indices n (n,) fall to the isophote (Graham & Driver 2005, eqs. 1 and 4)."""
+    out = np.zeros(len(re))
+    for index in np.unique(n):
+        own, b = n == index, profiles.b_n(float(index))
+        norm = 2 * np.pi * index * np.exp(b) * b ** (-2 * index) * math.gamma(2 * index)
+        surface = np.maximum(signal[own] / (norm * re[own] ** 2) / ISOPHOTE, 1e-12)  # intensity at re over the isophote
+        out[own] = re[own] * np.clip(1 + np.log(surface) / b, 0, None) ** index / np.sqrt(q[own])
+    return out
 
 
 def stamp_sizes(source: dict, sigma, fwhms, scale: float) -> np.ndarray:
@@ -108,8 +126,9 @@ def stamp_sizes(source: dict, sigma, fwhms, scale: float) -> np.ndarray:
     disc, bulge = (source["disc"] / sigma).max(1), (source["bulge"] / sigma).max(1)
     radius = _radius_moffat(disc + bulge, max(fwhms))
     extended = source["kind"] == 0
-    radius = np.where(extended, np.maximum(radius, _radius_sersic(disc, re_disc, source["q_disc"], 1)), radius)
-    radius = np.where(extended & (bulge > 0), np.maximum(radius, _radius_sersic(bulge, re_bulge, source["q_bulge"], 4)), radius)
+    for flux, re, part in ((disc, re_disc, "disc"), (bulge, re_bulge, "bulge")):
+        reach = _radius_sersic(flux, re, source[f"q_{part}"], source[f"n_{part}"])
+        radius = np.where(extended & (flux > 0), np.maximum(radius, reach), radius)
     wanted = np.searchsorted(SIZES, 2 * (radius + 2))
     cap = np.searchsorted(SIZES, np.minimum(2 * (source["margin"] - 1) / scale, SIZES[-1]), side="right") - 1
     return SIZES[np.minimum(wanted, cap)]

@@ -1,0 +1,137 @@
+"""Fluxes in annuli at one PSF for all bands: no profile is assumed, and colours of rings mean the same in every band.
+
+Each band's pixels are convolved with the kernel that turns its PSF into a common Gaussian (Alard & Lupton 1998's task, here
+with known PSFs: a ratio of transforms) and summed over discs around the target. All of that is linear, so an annulus is one set
+of weights on the raw pixels: its flux is a weighted sum, its covariance follows from the pixels' variances and their
+correlation. Neighbours and unusable pixels are replaced by those mirrored at the target: their weights go there.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import scipy.fft
+from scipy.special import j1
+
+from skyloom.measure import noise
+
+FLAGS = {"no_psf": 1, "psf_too_wide": 2, "uncovered": 4, "not_ok": 8}
+LEAST_RATIO = 1.03  # of the common PSF's width to a band's: below it the kernel would have to sharpen
+COVERED = 0.98  # share of an annulus that good pixels, or their mirrors, must hold
+
+
+@functools.lru_cache(16)
+def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ky (size, 1), kx (1, size // 2 + 1)) in rad/px of the rfft grid."""
+    return 2 * np.pi * np.fft.fftfreq(size)[:, None], 2 * np.pi * np.fft.rfftfreq(size)[None, :]
+
+
+def fwhm(psf: np.ndarray) -> float:
+    """FWHM in px of the Gaussian that has a kernel's curvature at its core: 2.355 / sqrt(2 pi peak) of a kernel of sum 1."""
+    return float(2.3548 / np.sqrt(2 * np.pi * psf.max()))
+
+
+def transform(psf: np.ndarray, size: int) -> np.ndarray:
+    """(size, size // 2 + 1) transform of a centred odd kernel, cut to `size` where it is larger."""
+    k = min(len(psf), size - (1 - size % 2))
+    lo = (len(psf) - k) // 2
+    canvas = np.zeros((size, size))
+    canvas[:k, :k] = psf[lo:lo + k, lo:lo + k]
+    return scipy.fft.rfft2(np.roll(canvas, (-(k // 2), -(k // 2)), (0, 1)))
+
+
+@functools.lru_cache(16)
+def _gaussian(size: int, common: float) -> np.ndarray:
+    ky, kx = grid(size)
+    return np.exp(-0.5 * (ky**2 + kx**2) * (common / 2.3548) ** 2).astype(np.float32)
+
+
+def matching(psf: np.ndarray, size: int, common: float) -> np.ndarray:
+    """Transform of the kernel that turns `psf` into a Gaussian of `common` px FWHM, regularised where the PSF has no power
+    (Wiener's ratio, 1e-4 of its peak)."""
+    wanted, found = _gaussian(size, common), transform(psf, size)
+    return wanted * np.conj(found) / (found.real**2 + found.imag**2 + 1e-4 * wanted)
+
+
+@functools.lru_cache(16)
+def _centred(size: int, radii: tuple[float, ...]) -> np.ndarray:
+    """(len(radii), size, size // 2 + 1) transforms of rings around pixel (0, 0), the first a disc: 2 pi R J1(k R) / k."""
+    k = np.hypot(*grid(size))
+    out = np.empty((len(radii), *k.shape), np.float32)
+    for n, radius in enumerate(radii):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            out[n] = 2 * np.pi * radius * j1(k * radius) / k
+        out[n, 0, 0] = np.pi * radius**2
+    return np.diff(out, axis=0, prepend=np.float32(0))
+
+
+def rings(size: int, radii, x: float, y: float) -> np.ndarray:
+    """(annuli, size, size // 2 + 1) complex transforms of the rings between `radii` px (the first from 0) around pixel (x, y)."""
+    ky, kx = grid(size)
+    phase = np.exp(-1j * ky * y).astype(np.complex64) * np.exp(-1j * kx * x).astype(np.complex64)
+    return _centred(size, tuple(float(r) for r in radii)) * phase
+
+
+def weights(psf: np.ndarray, around: np.ndarray, size: int, common: float) -> np.ndarray:
+    """(annuli, size, size) weights on raw pixels of the rings `around` (as of `rings`) at the common PSF."""
+    kernel = np.conj(matching(psf, size, common)).astype(np.complex64)
+    return scipy.fft.irfft2(around * kernel, s=(size, size))
+
+
+def folded(weight: np.ndarray, lost: np.ndarray, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
+    """(weights with those of lost pixels moved to the pixels mirrored at (x, y), share (annuli,) of their area kept).
+
+    weight (annuli, y, x), lost (y, x) bool. A lost pixel whose mirror is lost or outside keeps nothing.
+    """
+    if not lost.any():
+        return weight, np.ones(len(weight))
+    jy, jx = np.nonzero(lost)
+    my, mx = np.rint(2 * y - jy).astype(int), np.rint(2 * x - jx).astype(int)
+    inside = (my >= 0) & (mx >= 0) & (my < lost.shape[0]) & (mx < lost.shape[1])
+    inside[inside] = ~lost[my[inside], mx[inside]]
+    out = np.where(lost, 0.0, weight)
+    for k in range(len(weight)):
+        np.add.at(out[k], (my[inside], mx[inside]), weight[k][jy[inside], jx[inside]])
+    gone = np.abs(weight[:, jy[~inside], jx[~inside]]).sum(axis=1)
+    return out, 1 - gone / np.maximum(np.abs(weight).sum(axis=(1, 2)), 1e-30)
+
+
+def covariance(weight: np.ndarray, ivar: np.ndarray, correlated: np.ndarray) -> np.ndarray:
+    """(annuli, annuli) covariance of weighted sums: sigma_p sigma_q C(p - q) summed over pixel pairs."""
+    sigma = np.sqrt(np.where(ivar > 0, 1.0 / np.where(ivar > 0, ivar, 1.0), 0.0)).astype(np.float32)
+    scaled = weight * sigma
+    size = scipy.fft.next_fast_len(weight.shape[-1] + len(correlated), real=True)
+    # by Parseval's theorem: the sum over pairs is a sum over modes, those of kx > 0 twice
+    found = scipy.fft.rfft2(scaled, s=(size, size)).reshape(len(scaled), -1)
+    spectrum = noise.power(correlated, size)
+    spectrum[:, 1:(size + 1) // 2] *= 2
+    return ((found * spectrum.ravel()) @ np.conj(found).T).real / size**2
+
+
+def measure(image, ivar, lost, psf, ok, x: float, y: float, radii, common: float, correlated):
+    """(flux (band, annuli), covariance (band, annuli, annuli), flags (band,)) of one object.
+
+    image, ivar (band, y, x) in one unit of flux; lost (band, y, x) bool: unusable pixels and neighbours; psf (band, k, k) of
+    sum 1, NaN where there is none; ok (band,) bool; (x, y) the target's pixel; radii (annuli,) px, ascending; `common` FWHM of
+    the common PSF in px; correlated (band, r, r) as of `noise.correlation`. NaN where a band can't be measured.
+    """
+    bands, size, k = len(image), image.shape[-1], len(radii)
+    around = rings(size, radii, x, y)
+    flux, cov, flags = np.full((bands, k), np.nan), np.full((bands, k, k), np.nan), np.zeros(bands, np.int32)
+    for b in range(bands):
+        if not ok[b]:
+            flags[b] = FLAGS["not_ok"]
+            continue
+        if not np.isfinite(psf[b]).all():
+            flags[b] = FLAGS["no_psf"]
+            continue
+        if common < LEAST_RATIO * fwhm(psf[b]):
+            flags[b] = FLAGS["psf_too_wide"]
+            continue
+        weight, kept = folded(weights(psf[b], around, size, common), lost[b], x, y)
+        if kept.min() < COVERED:
+            flags[b] |= FLAGS["uncovered"]
+        flux[b] = (weight * np.where(lost[b], 0, image[b])).sum(axis=(1, 2))
+        cov[b] = covariance(weight, ivar[b], correlated[b])
+    return flux, cov, flags
