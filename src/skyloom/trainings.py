@@ -1,4 +1,4 @@
-"""Which networks a configuration trains: its models, their ablations, the grid of a sweep."""
+"""Which networks a configuration trains: its models, their ablations, the grid of a sweep, the sizes of a learning curve."""
 
 from __future__ import annotations
 
@@ -29,3 +29,8 @@ def sweep(models: dict, grids: list[dict]) -> dict:
         for k, values in enumerate(itertools.product(*(one["grid"][name] for name in names))):
             out[f"{one['model']}_sweep_{k}"] = base | dict(zip(names, values, strict=True))
     return out
+
+
+def learning(models: dict, block: dict) -> dict:
+    """{`{model}_n{size}`: options} of every model and size of a learning curve: the model's options with so many `objects`."""
+    return {f"{model}_n{size}": {**models[model], "objects": size} for model in block["models"] for size in block["sizes"]}
