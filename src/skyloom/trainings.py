@@ -31,6 +31,11 @@ def sweep(models: dict, grids: list[dict]) -> dict:
     return out
 
 
+def points(block: dict) -> dict[str, tuple[str, int]]:
+    """{`{model}_n{size}`: (model, size)} of a learning curve's `models` and `sizes`."""
+    return {f"{model}_n{size}": (model, size) for model in block["models"] for size in block["sizes"]}
+
+
 def learning(models: dict, block: dict) -> dict:
-    """{`{model}_n{size}`: options} of every model and size of a learning curve: the model's options with so many `objects`."""
-    return {f"{model}_n{size}": {**models[model], "objects": size} for model in block["models"] for size in block["sizes"]}
+    """{`{model}_n{size}`: options} of the trainings of a learning curve: the model's options with so many `objects`."""
+    return {name: {**models[model], "objects": size} for name, (model, size) in points(block).items()}

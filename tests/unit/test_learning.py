@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from statistics import NormalDist
 
 import h5py
 import numpy as np
@@ -13,6 +14,7 @@ from skyloom import trainings
 from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.models import families
+from skyloom.pz import distribution, evaluation, learning
 from skyloom.train import fitting
 from skyloom.verbs.bench import synthetic
 
@@ -151,3 +153,123 @@ def test_a_learning_curve_that_can_not_be_made_is_a_sentence():
             config(learning=block)
     with pytest.raises(InputError, match="`models.tabular_n9` has the name of a model of `learning`"):
         config(models={"tabular": {}, "tabular_n9": {}}, learning={"models": ["tabular"], "sizes": [9]})
+
+
+# what is told of them
+
+
+def block(z, sigma, edges, zs):
+    """What `evaluation.objects` says of Gaussian p(z) around z (n,), one width for all, as far as curves look at it."""
+    pz = np.diff(np.array([[NormalDist(m, sigma).cdf(e) for e in edges] for m in z]), axis=1)
+    return learning.said(evaluation.objects(z, distribution.Stored(len(z), "histogram", {"edges": edges}, lambda rows: {
+        "pz": pz[rows], "edges": edges}), np.arange(len(z)), zs, edges))
+
+
+def test_metrics_of_known_errors_are_closed_forms():
+    """e is +-0.02 for most, 0.1 for every tenth and 0.3 for one in a hundred, with p(z) of one width everywhere."""
+    n, sigma, edges = 400, 0.05, np.linspace(-1, 4, 1251)
+    zs = np.linspace(0.3, 1.2, n)
+    e = np.where(np.arange(n) % 2, 0.02, -0.02)
+    e[::10], e[5::100] = 0.1, 0.3
+    one = block(zs + e * (1 + zs), sigma, edges, zs)
+    got = {(subset, metric, convention.split("|")[0]): (value, lo, hi, count) for subset, metric, convention, value, lo, hi, count
+           in learning.rows(one, zs, {"faint": zs > 0.9}, 200)}
+    middle = np.median(e)
+    assert got["", "nmad", "1.4826mad(1+z)"][0] == pytest.approx(1.4826 * np.median(np.abs(e - middle)), abs=2e-3)
+    assert got["", "bias", "mean(1+z)"][0] == pytest.approx(e.mean(), abs=1e-4)
+    assert got["", "outlier_fraction", "0.05"][0] == pytest.approx(0.11)
+    assert got["", "outlier_fraction", "0.15"][0] == pytest.approx(0.01)
+    miss = e * (1 + zs) / sigma  # integral of p^2 is 1 / (2 sigma sqrt(pi)), the density at the truth a Gaussian's
+    cde = 1 / (2 * sigma * np.sqrt(np.pi)) - 2 * np.mean(np.exp(-miss**2 / 2)) / (sigma * np.sqrt(2 * np.pi))
+    assert got["", "cde_loss", "histogram"][0] == pytest.approx(cde, rel=2e-3)
+    pit = np.sort([NormalDist().cdf(-m) for m in miss])
+    ks = max((np.arange(1, n + 1) / n - pit).max(), (pit - np.arange(n) / n).max())
+    assert got["", "pit_ks", "D"][0] == pytest.approx(ks, abs=2e-3)
+    assert got["faint", "bias", "mean(1+z)"][3] == (zs > 0.9).sum() and got["", "nmad", "1.4826mad(1+z)"][3] == n
+    value, lo, hi, _ = got["", "outlier_fraction", "0.05"]
+    assert lo < value < hi and hi - lo == pytest.approx(2 * 1.96 * np.sqrt(0.11 * 0.89 / n), rel=0.3)
+
+
+def points_of(z):
+    return {"point": "mean", "z": np.asarray(z, float)}
+
+
+def test_pairs_hold_what_two_models_share():
+    """Errors that are the same but for a factor: the ratio is exact, and its interval narrow though each NMAD's is wide."""
+    rng = np.random.default_rng(2)
+    zs = rng.uniform(0.2, 1.0, 500)
+    e = rng.normal(0, 0.03, 500)
+    b, a = points_of(zs + e * (1 + zs)), points_of(zs + 0.8 * e * (1 + zs))
+    got = {row[1]: row[3:] for row in learning.compared(a, b, zs, {}, 300) if row[1] != "outlier_fraction"}
+    difference, lo, hi, ratio, ratio_lo, ratio_hi, n = got["nmad"]
+    assert ratio == pytest.approx(0.8) and ratio_lo == pytest.approx(0.8) and ratio_hi == pytest.approx(0.8) and n == 500
+    assert lo < difference < hi < 0
+    assert np.isnan(got["bias"][3:6]).all() and "cde_loss" not in got
+
+
+def test_nine_of_ten_paired_intervals_and_more_hold_the_truth():
+    """Two estimators with independent errors of 0.030 and 0.027: over fresh samples the difference of their true NMAD, 0.003,
+    lies in nearly all 95 % intervals."""
+    rng, inside = np.random.default_rng(3), 0
+    for k in range(100):
+        zs = rng.uniform(0.2, 1.0, 300)
+        a, b = (points_of(zs + rng.normal(0, s, 300) * (1 + zs)) for s in (0.027, 0.030))
+        row = next(row for row in learning.compared(a, b, zs, {}, 200, seed=k) if row[1] == "nmad")
+        inside += row[4] <= -0.003 <= row[5]
+    assert 90 <= inside <= 100
+
+
+def test_objects_without_a_point_and_empty_subsets_are_counted_as_such():
+    zs = np.linspace(0.2, 1, 50)
+    z = zs + 0.01
+    z[:20] = np.nan
+    low = zs < zs[20]
+    got = {(row[0], row[1]): row for row in learning.rows(points_of(z), zs, {"low": low}, 50)}
+    assert got["", "bias"][-1] == 30 and got["low", "bias"][-1] == 0 and np.isnan(got["low", "bias"][3:6]).all()
+    pair = learning.compared(points_of(z), points_of(zs), zs, {}, 50)
+    assert {row[-1] for row in pair} == {30} and np.isnan(pair[0][6])  # nothing to divide by: the other is perfect
+
+
+# cells of colour
+
+
+def sky(n, seed):
+    """(colours (n, 2), z): z scatters by 0.1 about a function of the colours."""
+    rng = np.random.default_rng(seed)
+    colours = rng.normal(size=(n, 2))
+    return colours, 1 + 0.2 * np.sign(colours[:, 0]) + rng.normal(0, 0.1, n)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.6, 1.0])
+def test_the_slope_is_how_far_an_estimator_is_pulled_to_the_mean_of_a_cell(factor):
+    training, (colours, zs) = sky(2_000, 1)[0], sky(1_500, 2)
+    cell = learning.cells(training, colours)
+    means = np.bincount(cell, zs) / np.bincount(cell)
+    z = means[cell] + factor * (zs - means[cell])
+    slope, lo, hi, n, count = learning.attenuation(z, zs, cell, 200)
+    assert slope == pytest.approx(factor, abs=1e-9) and lo == pytest.approx(factor) and hi == pytest.approx(factor)
+    assert n == 1_500 and count == cell.max() + 1 > 10
+    noisy, lo, hi, *_ = learning.attenuation(z + np.random.default_rng(4).normal(0, 0.05, 1_500), zs, cell, 300)
+    assert lo < factor < hi and hi - lo == pytest.approx(2 * 1.96 * 0.05 / (0.1 * np.sqrt(1_500)), rel=0.3)
+
+
+def test_the_finer_the_cells_the_less_is_left_of_an_estimator_that_knows_colours_alone():
+    training, (colours, zs) = sky(8_000, 6)[0], sky(3_000, 5)
+    z = 1 + 0.2 * np.sign(colours[:, 0])
+    assert np.polyfit(zs, z, 1)[0] > 0.7
+    slopes = [learning.attenuation(z, zs, learning.cells(training, colours, least), 0)[0] for least in (2_000, 250, 30)]
+    assert 0.5 > slopes[0] > slopes[1] > slopes[2] > 0 and slopes[2] < 0.15
+
+
+def test_cells_hold_many_training_objects_and_lack_those_without_a_colour():
+    training, colours = sky(1_000, 1)[0], sky(300, 2)[0]
+    colours[:7, 1] = np.nan
+    cell = learning.cells(training, colours, 50)
+    assert (cell[:7] == -1).all() and (cell[7:] >= 0).all()
+    counts = np.bincount(learning.cells(training, training, 50))
+    assert counts.min() >= 50 and counts.max() < 110 and counts.sum() == 1_000
+    assert (learning.cells(training[:80], colours, 50)[7:] == 0).all()  # too few to halve
+    assert (learning.cells(np.ones((500, 2)), np.ones((9, 2))) == 0).all()  # nothing to cut
+    assert (learning.cells(np.zeros((500, 0)), np.zeros((9, 0))) == 0).all()  # one band
+    assert np.isnan(learning.attenuation(np.ones(9), np.ones(9), np.full(9, -1), 10)[:3]).all()
+    assert np.isnan(learning.attenuation(np.ones(9), np.ones(9), np.zeros(9, int), 10)[0])  # all at one redshift

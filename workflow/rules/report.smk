@@ -6,8 +6,12 @@ rule report:
         ledger=f"{RESULTS}/ledger.csv",
         lost=f"{RESULTS}/lost.parquet",
         metrics=f"{RESULTS}/evaluation/metrics.csv",
-        figures=rules.evaluate.output.figures + attribution_figure(),
-        tables=rules.evaluate.output.tables + fusion_tables(),
+        figures=rules.evaluate.output.figures
+        + attribution_figure()
+        + (rules.learning.output.figures if LEARNING else []),
+        tables=rules.evaluate.output.tables
+        + fusion_tables()
+        + (rules.learning.output.tables if LEARNING else []),
         leaks=f"{RESULTS}/dataset/leaks.csv",
         stamps=lambda wildcards: (
             [f"{dataset_name('testing', max(SIZES))}.hdf5"] if IMAGES and not MULTI else []
