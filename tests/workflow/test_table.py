@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,14 @@ def test_a_second_run_does_nothing_and_a_new_model_only_its_own(folder, small):
     jobs = [line.split()[:2] for line in planned.splitlines() if line.startswith(("train ", "predict ", "calibrate ", "tune "))]
     assert dict(jobs) == {"train": "2", "predict": "2", "calibrate": "1"}, planned[-1500:]
     (folder / "table.yaml").write_text(text)
+
+
+def test_a_learning_curve_is_trained_at_its_sizes_and_neither_calibrated_nor_released(folder, small):
+    planned = snakemake(folder, "-n", "--config", "learning={models: [tabular, galaxiesml_nn], sizes: [100, 300]}")
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.M))
+    assert counts["tune"] == "2" and counts["train"] == counts["predict"] == "8" and counts["learning"] == "1", counts
+    assert "calibrate" not in counts and "pz_tabular_n100" not in planned
+    assert "models/tabular_n300/seed2/predictions.h5" in planned
 
 
 def test_bad_input_is_one_sentence(small, tmp_path, capsys):
