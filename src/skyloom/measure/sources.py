@@ -93,18 +93,25 @@ def shape(found: Sources, k: int, analysis_threshold: float) -> dict[str, float]
     """Ellipse, isophotal area, half-light and Petrosian radius of detection `k`."""
     row = found.catalog[k]
     others = (found.segments != k + 1) & (found.segments != 0)
-    x, y, a, b, theta = (float(row[name]) for name in ("x", "y", "a", "b", "theta"))
-    ellipse = [np.array([v]) for v in (x, y, a, b, theta)]
+    own = ellipse(row)
+    x, y, a, b, theta = (float(value[0]) for value in own)
     blanked = np.where(others, np.float32(0), found.data)
     mirrored = mirror(found.data, others, x, y)
-    kron, _ = sep.kron_radius(blanked, *ellipse, 6.0)
-    kron = max(2.5 * float(kron[0]), 3.5)  # PHOT_AUTOPARAMS 2.5, 3.5
-    total, _, _ = sep.sum_ellipse(mirrored, *ellipse, kron, subpix=5)
-    half, _ = sep.flux_radius(mirrored, ellipse[0], ellipse[1], [6.0 * a], 0.5, normflux=total, subpix=5)
+    kron, _ = sep.kron_radius(blanked, *own, 6.0)
+    kron = max(3.5, 2.5 * float(kron[0]))  # PHOT_AUTOPARAMS 2.5, 3.5; the latter where there is no Kron radius (NaN)
+    total, _, _ = sep.sum_ellipse(mirrored, *own, kron, subpix=5)
+    half, _ = sep.flux_radius(mirrored, own[0], own[1], [6.0 * a], 0.5, normflux=total, subpix=5)
     inside = found.segments == k + 1
     return {"ellipticity": 1 - b / a, "half_light_radius": float(half[0]) if total[0] > 0 else np.nan,
             "isophotal_area": float(np.sum(found.data[inside] > analysis_threshold)), "major_axis": a, "minor_axis": b,
             "petro_rad": petrosian(mirrored, row), "pos_angle": float(np.degrees(theta))}
+
+
+def ellipse(row) -> list[np.ndarray]:
+    """x, y, a, b, theta, each (1,), of a row of sep's catalog as its apertures take them: sep gives float32, whose pi / 2 is
+    larger than the one that they allow, and whose b may come out above a."""
+    x, y, a, b, theta = (float(row[name]) for name in ("x", "y", "a", "b", "theta"))
+    return [np.array([value]) for value in (x, y, a, min(a, b), np.clip(theta, -np.pi / 2, np.pi / 2))]
 
 
 def mirror(data: np.ndarray, others: np.ndarray, x: float, y: float) -> np.ndarray:
