@@ -104,8 +104,9 @@ def test_dust_says_which_map_it_is(multi):
 
 def test_every_module_a_verb_imported_is_in_its_fingerprint(multi):
     check_fingerprints(multi.parents[1], {"query-survey", "compile-redshifts", "plan", "plan-shards", "download-cutouts",
-                                          "download-map", "measure-dust", "measure-photometry", "assign-splits", "pack-multi",
-                                          "train", "predict", "attribute", "summarize-attribution", "degrade", "rank-sweep",
+                                          "download-map", "measure-dust", "measure-photometry", "measure-structure",
+                                          "assign-splits", "pack-multi", "train", "predict", "attribute",
+                                          "summarize-attribution", "degrade", "rank-sweep",
                                           "support", "build-catalog", "evaluate", "report"})
 
 

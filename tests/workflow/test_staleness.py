@@ -34,9 +34,9 @@ def edit(path, old, new):
     path.write_text(text.replace(old, new, 1))
 
 
-AFTER_CUT = {"cut", "plan_shards", "download_cutouts", "measure", "assign_splits", "pack", "support", "train", "predict",
-             "build_catalog", "evaluate", "report"}
-AFTER_MEASURE = AFTER_CUT - {"cut", "plan_shards", "download_cutouts", "assign_splits"}
+AFTER_CUT = {"cut", "plan_shards", "download_cutouts", "measure", "measure_structure", "assign_splits", "pack", "support",
+             "train", "predict", "build_catalog", "evaluate", "report"}
+AFTER_MEASURE = AFTER_CUT - {"cut", "plan_shards", "download_cutouts", "measure_structure", "assign_splits"}
 
 
 def test_each_change_reruns_what_it_should(copy):

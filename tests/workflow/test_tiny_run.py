@@ -171,8 +171,8 @@ def check_fingerprints(folder, verbs):
 
 
 def test_every_module_a_verb_imported_is_in_its_fingerprint(tiny_run):
-    check_fingerprints(tiny_run, {"query", "cut", "plan", "plan-shards", "download-cutouts", "measure", "assign-splits", "pack",
-                                  "support", "train", "predict", "build-catalog", "evaluate", "report"})
+    check_fingerprints(tiny_run, {"query", "cut", "plan", "plan-shards", "download-cutouts", "measure", "measure-structure",
+                                  "assign-splits", "pack", "support", "train", "predict", "build-catalog", "evaluate", "report"})
 
 
 def test_training_and_prediction_import_no_more_than_a_gpu_box_has(tiny_run):

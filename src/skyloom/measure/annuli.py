@@ -18,7 +18,9 @@ from skyloom.measure import noise
 
 FLAGS = {"no_psf": 1, "psf_too_wide": 2, "uncovered": 4, "not_ok": 8}
 LEAST_RATIO = 1.03  # of the common PSF's width to a band's: below it the kernel would have to sharpen
-COVERED = 0.98  # share of an annulus that good pixels, or their mirrors, must hold
+COVERED, LEAST_COVERED = 0.98, 0.5  # shares of an annulus that good pixels, or their mirrors, must hold: else flagged; else NaN
+BORDER = 2.0  # common FWHM beyond the outermost ring within which its weights have died away
+WHOLE = 0.95  # share of a PSF's light that must fall on a stamp
 
 
 @functools.lru_cache(16)
@@ -30,6 +32,18 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 def fwhm(psf: np.ndarray) -> float:
     """FWHM in px of the Gaussian that has a kernel's curvature at its core: 2.355 / sqrt(2 pi peak) of a kernel of sum 1."""
     return float(2.3548 / np.sqrt(2 * np.pi * psf.max()))
+
+
+def known(psf: np.ndarray) -> bool:
+    """Whether there is a kernel at all: finite, with light in it."""
+    return bool(np.isfinite(psf).all() and psf.max() > 0 and psf.sum() > 0)
+
+
+def wider(psf: np.ndarray, size: int) -> bool:
+    """Whether a kernel is wider than a stamp of `size` px: where it loses light, or its FWHM is over a quarter of the stamp."""
+    k = min(len(psf), size - (1 - size % 2))
+    lo = (len(psf) - k) // 2
+    return fwhm(psf) > size / 4 or float(psf[lo:lo + k, lo:lo + k].sum()) < WHOLE
 
 
 def transform(psf: np.ndarray, size: int) -> np.ndarray:
@@ -116,22 +130,37 @@ def measure(image, ivar, lost, psf, ok, x: float, y: float, radii, common: float
     sum 1, NaN where there is none; ok (band,) bool; (x, y) the target's pixel; radii (annuli,) px, ascending; `common` FWHM of
     the common PSF in px; correlated (band, r, r) as of `noise.correlation`. NaN where a band can't be measured.
     """
-    bands, size, k = len(image), image.shape[-1], len(radii)
+    k = len(radii)
+    image, ivar, lost, x, y = _bordered(np.asarray(image), np.asarray(ivar), np.asarray(lost), x, y, radii, common)
+    bands, size = len(image), image.shape[-1]
     around = rings(size, radii, x, y)
     flux, cov, flags = np.full((bands, k), np.nan), np.full((bands, k, k), np.nan), np.zeros(bands, np.int32)
     for b in range(bands):
         if not ok[b]:
             flags[b] = FLAGS["not_ok"]
-            continue
-        if not np.isfinite(psf[b]).all():
+        elif not known(psf[b]):
             flags[b] = FLAGS["no_psf"]
-            continue
-        if common < LEAST_RATIO * fwhm(psf[b]):
+        elif common < LEAST_RATIO * fwhm(psf[b]) or wider(psf[b], size):
             flags[b] = FLAGS["psf_too_wide"]
+        if flags[b]:
             continue
         weight, kept = folded(weights(psf[b], around, size, common), lost[b], x, y)
-        if kept.min() < COVERED:
-            flags[b] |= FLAGS["uncovered"]
+        flags[b] = FLAGS["uncovered"] if kept.min() < COVERED else 0
+        # what is lost on both sides of the target is taken to be as bright as the rest of its ring
+        weight = weight / np.where(kept < LEAST_COVERED, np.nan, kept)[:, None, None] if flags[b] else weight
         flux[b] = (weight * np.where(lost[b], 0, image[b])).sum(axis=(1, 2))
-        cov[b] = covariance(weight, ivar[b], correlated[b])
+        cov[b] = covariance(weight, np.where(lost[b], 0, ivar[b]), correlated[b])
     return flux, cov, flags
+
+
+def _bordered(image, ivar, lost, x, y, radii, common):
+    """(image, ivar, lost, x, y) with a border of lost pixels where rings would reach around a stamp that is too small."""
+    size = image.shape[-1]
+    reach = max(radii) + BORDER * common
+    short = max(reach - min(x, y), x + reach - (size - 1), y + reach - (size - 1))
+    if short <= 0:
+        return image, ivar, lost, x, y
+    pad = (scipy.fft.next_fast_len(size + 2 * int(np.ceil(short)), real=True) - size + 1) // 2
+    grown = [np.pad(one, ((0, 0), (pad, pad), (pad, pad)), constant_values=value)
+             for one, value in ((image, 0), (ivar, 0), (lost, True))]
+    return (*grown, x + pad, y + pad)

@@ -29,7 +29,7 @@ SHAPE = ("ln_re_disk", "g1", "g2", "ln_re_bulge", "t")
 WIDTH = np.array([0.8, 0.5, 0.5, 0.9, 0.25])
 LOW, HIGH = np.array([-1.2, -2.3, -2.3, -1.6, 0.0]), np.array([3.6, 2.3, 2.3, 3.4, 1.0])
 EXPONENTIAL = 1.67834699  # half-light radius of an exponential disc in scale lengths
-LOST = 0.5  # share of the target's own weight whose loss is flagged
+LOST, LEAST_KEPT = 0.5, 0.1  # share of the target's weight on good pixels below which it is flagged; below which nothing is said
 
 
 @dataclass
@@ -128,11 +128,12 @@ def _expand(gram, fluxes):
 class _Data:
     """Whitened transforms of m stamps at the modes that count."""
 
-    def __init__(self, image, otf, variance, power, size):
+    def __init__(self, image, otf, variance, power, size, use):
         rows, columns, self.kx, self.ky = _modes(size)
         self.size, self.rows, self.columns = size, rows, columns
         self.otf = otf[..., rows, columns]
-        self.weight = 2 / (size**2 * variance[..., None] * power[..., rows, columns])
+        self.weight = use[..., None] * 2 / (size**2 * variance[..., None] * power[..., rows, columns])
+        self.use, self.idle = use, ~use[..., None, None] * np.eye(2)
         self.q = self.weight * np.abs(self.otf) ** 2
         self.replace(image)
 
@@ -154,7 +155,7 @@ def _solve(data, place, shape, prior):
     s = data.at(place[:, 0], place[:, 1])
     gram = (phi[:, None] * data.q[:, :, None]) @ phi[:, None].transpose(0, 1, 3, 2)
     h = s.real @ phi.transpose(0, 2, 1)
-    two = gram[..., :2, :2] + 1e-12 * np.eye(2) * gram[..., :1, :1]
+    two = gram[..., :2, :2] + 1e-12 * np.eye(2) * gram[..., :1, :1] + data.idle
     fluxes = np.linalg.solve(two, h[..., :2, None])[..., 0]
     fit = (fluxes * h[..., :2]).sum(axis=(1, 2))
     chi2 = data.power - fit + (((shape - prior) / WIDTH) ** 2).sum(axis=1)
@@ -169,7 +170,7 @@ def _step(data, place, fluxes, phi, s, gram, h, shape, prior):
     residual = h - (gram @ model[..., None])[..., 0]
     gradient = (chain.transpose(0, 1, 3, 2) @ residual[..., None])[..., 2:, 0]
     a, b, c = whole[..., :2, :2], whole[..., :2, 2:], whole[..., 2:, 2:]
-    projected = c - b.transpose(0, 1, 3, 2) @ np.linalg.solve(a + 1e-12 * np.eye(2) * a[..., :1, :1], b)
+    projected = c - b.transpose(0, 1, 3, 2) @ np.linalg.solve(a + 1e-12 * np.eye(2) * a[..., :1, :1] + data.idle, b)
     light = (fluxes @ phi[:, :2])
     normal = projected.sum(axis=1) + np.diag(1 / WIDTH**2)
     pull = gradient.sum(axis=1) - (shape - prior) / WIDTH**2
@@ -212,18 +213,22 @@ def _pixels(data, otf, place, shape, fluxes):
     return scipy.fft.irfft2(np.einsum("mbc,mcyx->mbyx", fluxes, phi) * otf * phase, s=(data.size,) * 2)
 
 
-def fit(image, ivar, lost, psf, start, correlated) -> BulgeDisc:
+def fit(image, ivar, lost, psf, start, correlated, use=None) -> BulgeDisc:
     """Fit m stamps in all bands at once.
 
     image, ivar (m, band, size, size) in one unit of flux; lost (m, band, size, size) bool: unusable pixels and neighbours; psf
-    (m, band, k, k) of sum 1, all finite; start: arrays (m,) x, y in px and re, the half-light radius in px freed of the PSF;
-    correlated (band, r, r) as of `noise.correlation`. ValueError for shapes that don't match.
+    (m, band, k, k) of sum 1; start: arrays (m,) x, y in px and re, the half-light radius in px freed of the PSF; correlated
+    (band, r, r) as of `noise.correlation`; use (m, band) bool, False for bands that say nothing: their fluxes are NaN, as are
+    those of bands that hardly see the target, and all of a stamp without any other. ValueError for shapes that don't match.
     """
     image, ivar = np.asarray(image, float), np.asarray(ivar, float)
     if image.shape != ivar.shape or image.shape != lost.shape or psf.shape[:2] != image.shape[:2]:
         raise ValueError(f"image {image.shape}, ivar {ivar.shape}, lost {lost.shape}, psf {psf.shape} do not match")
     m, bands, size = image.shape[:3]
-    otf = np.array([[annuli.transform(one, size) for one in own] for own in psf])
+    use = np.ones((m, bands), bool) if use is None else np.asarray(use)
+    image, lost = np.where(use[..., None, None], image, 0), lost & use[..., None, None]
+    otf = np.array([[annuli.transform(one, size) if used else np.ones((size, size // 2 + 1), complex)
+                     for one, used in zip(own, used_own, strict=True)] for own, used_own in zip(psf, use, strict=True)])
     power = np.stack([noise.power(c, size) for c in correlated])[None]
     place = np.stack([np.asarray(start[name], float) for name in ("x", "y")], axis=1)
     re = np.log(np.clip(np.asarray(start["re"], float), 0.5, size / 3))
@@ -231,15 +236,16 @@ def fit(image, ivar, lost, psf, start, correlated) -> BulgeDisc:
     prior = shape.copy()
     prior[:, 1:3] = 0
     variance, kept = _noise_at(image, ivar, lost, place, re)
+    given, use = use, use & (kept >= LEAST_KEPT)
     filled = _mirrored(image, lost, place)
-    data = _Data(filled, otf, variance, power, size)
+    data = _Data(filled, otf, variance, power, size, use)
     place, shape, found, settled = _iterate(data, place, shape, prior, STEPS)
     holed = lost.any(axis=(1, 2, 3))
     for _ in range(REFILLS if holed.any() else 0):
         filled = np.where(lost, _pixels(data, otf, place, shape, found[0]) if holed.any() else 0, image)
         data.replace(filled)
         place, shape, found, settled = _iterate(data, place, shape, prior, 4)
-    return _results(data, place, shape, found, settled, kept)
+    return _results(data, place, shape, found, settled, kept, given)
 
 
 def _noise_at(image, ivar, lost, place, re):
@@ -266,10 +272,11 @@ def _mirrored(image, lost, place):
     return out
 
 
-def _results(data, place, shape, found, settled, kept) -> BulgeDisc:
+def _results(data, place, shape, found, settled, kept, given) -> BulgeDisc:
     """Fluxes with their covariance (shape marginalised), shapes, flags."""
     fluxes, phi, _, chi2, gram, _ = found
     _, whole = _expand(gram, fluxes)
+    whole[..., :2, :2] += data.idle
     m, bands = fluxes.shape[:2]
     normal = np.zeros((m, 2 * bands + 5, 2 * bands + 5))
     for b in range(bands):
@@ -285,11 +292,16 @@ def _results(data, place, shape, found, settled, kept) -> BulgeDisc:
     cov = unit / size[:, :, None] / size[:, None, :]
     error = np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 0))
     g = np.hypot(shape[:, 1], shape[:, 2])
-    flags = np.where(settled, 0, FLAGS["not_converged"]) | np.where(kept.min(axis=1) < LOST, FLAGS["mostly_lost"], 0)
+    mostly = (kept.min(axis=1, where=given, initial=1) < LOST) | ~data.use.any(axis=1)
+    flags = np.where(settled, 0, FLAGS["not_converged"]) | np.where(mostly, FLAGS["mostly_lost"], 0)
+    unknown = np.where(data.use, 0, np.nan)
+    blind = np.where(data.use.any(axis=1), 0, np.nan)
     angle = 0.5 * np.arctan2(shape[:, 2], shape[:, 1])
     return BulgeDisc(
-        bulge_flux=fluxes[..., 1], bulge_flux_err=error[:, 1:2 * bands:2], disk_flux=fluxes[..., 0],
-        disk_flux_err=error[:, :2 * bands:2], cov=np.stack([cov[:, 2 * b, 2 * b + 1] for b in range(bands)], axis=1),
-        bulge_re=np.exp(shape[:, 3]), bulge_ln_re_err=error[:, -2], disk_re=np.exp(shape[:, 0]), disk_ln_re_err=error[:, -5],
-        bulge_q=np.exp(-shape[:, 4] * g), disk_q=np.exp(-g), angle=angle, x=place[:, 0], y=place[:, 1],
-        chi2=chi2 / (2 * bands * len(data.kx)), flags=flags.astype(np.int32))
+        bulge_flux=fluxes[..., 1] + unknown, bulge_flux_err=error[:, 1:2 * bands:2] + unknown,
+        disk_flux=fluxes[..., 0] + unknown, disk_flux_err=error[:, :2 * bands:2] + unknown,
+        cov=np.stack([cov[:, 2 * b, 2 * b + 1] for b in range(bands)], axis=1) + unknown,
+        bulge_re=np.exp(shape[:, 3]) + blind, bulge_ln_re_err=error[:, -2] + blind, disk_re=np.exp(shape[:, 0]) + blind,
+        disk_ln_re_err=error[:, -5] + blind, bulge_q=np.exp(-shape[:, 4] * g) + blind, disk_q=np.exp(-g) + blind,
+        angle=angle + blind, x=place[:, 0], y=place[:, 1], flags=flags.astype(np.int32),
+        chi2=chi2 / (2 * np.maximum(data.use.sum(axis=1), 1) * len(data.kx)) + blind)

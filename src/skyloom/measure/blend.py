@@ -1,0 +1,105 @@
+"""Whose light a stamp's pixels hold: the target's, its neighbours', nobody's.
+
+sep on the sum of all usable bands, each in units of its own noise, so that every band counts by what it can tell; the target is
+the source nearest the stamp's centre. Neighbours are the other sources' segments, grown so that their skirts go, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import sep
+from scipy.ndimage import binary_dilation
+
+from skyloom.measure import noise
+
+THRESHOLD, LEAST_AREA, CONTRAST = 1.8, 5, 0.005  # sigma of the stack; px; sep's deblending
+KERNEL = np.outer([1, 2, 1], [1, 2, 1]) / 16.0
+NEAR = 5.0  # px from the centre beyond which a source is not the target
+GROWN = 2  # px by which a neighbour's segment is grown
+START_RE, LEAST_RE = 3.0, 0.7  # px: of a target that isn't detected; of one as small as its PSF
+
+
+@dataclass
+class Blend:
+    """A stamp taken apart: the target's centre (x, y) and half-light radius freed of the PSF in px, `own` and `others` (y, x)
+    bool, whether it was detected, whether sep could cope."""
+
+    x: float
+    y: float
+    re: float
+    own: np.ndarray
+    others: np.ndarray
+    detected: bool
+    failed: bool = False
+
+
+def stacked(image, ivar, lost) -> tuple[np.ndarray, np.ndarray]:
+    """((y, x) sum of the bands in units of their noise, of variance 1 where the sky is empty; (y, x) pixels that no band has).
+
+    image, ivar (band, y, x), lost (band, y, x) bool.
+    """
+    good = ~lost & (ivar > 0)
+    total, count = np.zeros(image.shape[1:]), np.zeros(image.shape[1:])
+    for b in range(len(image)):
+        if good[b].any():
+            sigma = 1 / np.sqrt(np.median(ivar[b][good[b]]))
+            total += np.where(good[b], image[b] / sigma, 0)
+            count += good[b]
+    return (total / np.sqrt(np.maximum(count, 1))).astype(np.float32), count == 0
+
+
+def find(image, ivar, lost, centre: tuple[float, float], psf_sigma: float) -> Blend:
+    """The target nearest `centre` (x, y) px of usable bands' pixels and its neighbours.
+
+    image, ivar (band, y, x), lost (band, y, x) bool; psf_sigma the PSF's width in px. Without a source near the centre the
+    target is taken to lie there, and all sources are neighbours.
+    """
+    stack, empty = stacked(image, ivar, lost)
+    nothing = np.zeros(stack.shape, bool)
+    out = Blend(*centre, START_RE, nothing, nothing, False)
+    if empty.all():
+        return out
+    try:
+        found, segments = sep.extract(stack, THRESHOLD, err=1.0, minarea=LEAST_AREA, filter_kernel=KERNEL, segmentation_map=True,
+                                      deblend_cont=CONTRAST, mask=empty)
+    except Exception as error:  # sep raises bare Exceptions when its buffers or deblending levels overflow
+        if "overflow" not in str(error) and "buffer" not in str(error):
+            raise
+        out.failed = True
+        return out
+    if not len(found):
+        return out
+    distance = np.hypot(found["x"] - centre[0], found["y"] - centre[1])
+    k = int(np.argmin(distance))
+    if distance[k] <= NEAR:
+        out.detected, out.own = True, segments == k + 1
+        out.x, out.y = float(found["x"][k]), float(found["y"][k])
+        out.re = _radius(stack, segments, k, out.x, out.y, psf_sigma)
+    others = (segments != 0) & ~out.own
+    out.others = binary_dilation(others, iterations=GROWN) & ~out.own if others.any() else others
+    return out
+
+
+def _radius(stack, segments, k: int, x: float, y: float, psf_sigma: float) -> float:
+    """Half-light radius in px of the target alone, freed of the PSF as if both were Gaussian."""
+    half, _ = sep.flux_radius(stack, [x], [y], [len(stack) / 3], 0.5, mask=(segments != k + 1) & (segments != 0))
+    half = float(half[0]) if np.isfinite(half[0]) else START_RE
+    return float(np.sqrt(max(half**2 - (1.1774 * psf_sigma) ** 2, LEAST_RE**2)))
+
+
+def correlations(stamps, bands: int) -> np.ndarray:
+    """(bands, r, r) autocorrelation of each band's noise, as of `noise.correlation`, from an iterable of stamps (image, ivar,
+    unusable, psf, ok), each (band, y, x) and (band,), their sources cut out."""
+    taken: list[list] = [[] for _ in range(bands)]
+    for image, ivar, unusable, _, ok in stamps:
+        if not np.any(ok):
+            continue
+        use = np.flatnonzero(ok)
+        middle = ((image.shape[2] - 1) / 2, (image.shape[1] - 1) / 2)
+        seen = find(image[use], ivar[use], unusable[use], middle, 0.0)
+        sources = binary_dilation(seen.own, iterations=GROWN) | seen.others
+        for b in use:
+            taken[b].append((image[b], ivar[b], unusable[b] | sources))
+    return np.stack([noise.correlation(*(zip(*one, strict=True) if one else ((), (), ()))) for one in taken])
