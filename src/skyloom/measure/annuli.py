@@ -47,12 +47,14 @@ def wider(psf: np.ndarray, size: int) -> bool:
 
 
 def transform(psf: np.ndarray, size: int) -> np.ndarray:
-    """(size, size // 2 + 1) transform of a centred odd kernel, cut to `size` where it is larger."""
-    k = min(len(psf), size - (1 - size % 2))
-    lo = (len(psf) - k) // 2
-    canvas = np.zeros((size, size))
-    canvas[:k, :k] = psf[lo:lo + k, lo:lo + k]
-    return scipy.fft.rfft2(np.roll(canvas, (-(k // 2), -(k // 2)), (0, 1)))
+    """(..., size, size // 2 + 1) transforms of centred odd kernels (..., k, k), cut to `size` where they are larger."""
+    k = min(psf.shape[-1], size - (1 - size % 2))
+    lo, half = (psf.shape[-1] - k) // 2, k // 2
+    kernel, canvas = psf[..., lo:lo + k, lo:lo + k], np.zeros((*psf.shape[:-2], size, size))
+    for rows, to_rows in ((slice(half, k), slice(0, k - half)), (slice(0, half), slice(size - half, size))):
+        for columns, to_columns in ((slice(half, k), slice(0, k - half)), (slice(0, half), slice(size - half, size))):
+            canvas[..., to_rows, to_columns] = kernel[..., rows, columns]
+    return scipy.fft.rfft2(canvas)
 
 
 @functools.lru_cache(16)
@@ -61,11 +63,11 @@ def _gaussian(size: int, common: float) -> np.ndarray:
     return np.exp(-0.5 * (ky**2 + kx**2) * (common / 2.3548) ** 2).astype(np.float32)
 
 
-def matching(psf: np.ndarray, size: int, common: float) -> np.ndarray:
-    """Transform of the kernel that turns `psf` into a Gaussian of `common` px FWHM, regularised where the PSF has no power
-    (Wiener's ratio, 1e-4 of its peak)."""
-    wanted, found = _gaussian(size, common), transform(psf, size)
-    return wanted * np.conj(found) / (found.real**2 + found.imag**2 + 1e-4 * wanted)
+def matching(otf: np.ndarray, common: float) -> np.ndarray:
+    """Transforms of the kernels that turn PSFs, given by their transforms, into a Gaussian of `common` px FWHM, regularised where a
+    PSF has no power (Wiener's ratio, 1e-4 of its peak)."""
+    wanted = _gaussian(otf.shape[-2], common)
+    return wanted * np.conj(otf) / (otf.real**2 + otf.imag**2 + 1e-4 * wanted)
 
 
 @functools.lru_cache(16)
@@ -87,10 +89,11 @@ def rings(size: int, radii, x: float, y: float) -> np.ndarray:
     return _centred(size, tuple(float(r) for r in radii)) * phase
 
 
-def weights(psf: np.ndarray, around: np.ndarray, size: int, common: float) -> np.ndarray:
-    """(annuli, size, size) weights on raw pixels of the rings `around` (as of `rings`) at the common PSF."""
-    kernel = np.conj(matching(psf, size, common)).astype(np.complex64)
-    return scipy.fft.irfft2(around * kernel, s=(size, size))
+def weights(otf: np.ndarray, around: np.ndarray, common: float) -> np.ndarray:
+    """(band, annuli, size, size) float32 weights on raw pixels of the rings `around` (as of `rings`) at the common PSF; otf (band,
+    size, size // 2 + 1) the PSFs' transforms."""
+    kernel = np.conj(matching(otf, common)).astype(np.complex64)
+    return scipy.fft.irfft2(around * kernel[:, None], s=around.shape[-2:-1] * 2)
 
 
 def folded(weight: np.ndarray, lost: np.ndarray, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
@@ -101,26 +104,36 @@ def folded(weight: np.ndarray, lost: np.ndarray, x: float, y: float) -> tuple[np
     if not lost.any():
         return weight, np.ones(len(weight))
     jy, jx = np.nonzero(lost)
-    my, mx = np.rint(2 * y - jy).astype(int), np.rint(2 * x - jx).astype(int)
+    my, mx = np.floor(2 * y - jy + 0.5).astype(int), np.floor(2 * x - jx + 0.5).astype(int)  # no two pixels have one mirror
     inside = (my >= 0) & (mx >= 0) & (my < lost.shape[0]) & (mx < lost.shape[1])
     inside[inside] = ~lost[my[inside], mx[inside]]
-    out = np.where(lost, 0.0, weight)
-    for k in range(len(weight)):
-        np.add.at(out[k], (my[inside], mx[inside]), weight[k][jy[inside], jx[inside]])
+    out = np.where(lost, np.float32(0), weight)
+    out[:, my[inside], mx[inside]] += weight[:, jy[inside], jx[inside]]
     gone = np.abs(weight[:, jy[~inside], jx[~inside]]).sum(axis=1)
     return out, 1 - gone / np.maximum(np.abs(weight).sum(axis=(1, 2)), 1e-30)
 
 
 def covariance(weight: np.ndarray, ivar: np.ndarray, correlated: np.ndarray) -> np.ndarray:
-    """(annuli, annuli) covariance of weighted sums: sigma_p sigma_q C(p - q) summed over pixel pairs."""
-    sigma = np.sqrt(np.where(ivar > 0, 1.0 / np.where(ivar > 0, ivar, 1.0), 0.0)).astype(np.float32)
-    scaled = weight * sigma
-    size = scipy.fft.next_fast_len(weight.shape[-1] + len(correlated), real=True)
+    """(band, annuli, annuli) covariance of weighted sums: sigma_p sigma_q C(p - q) summed over pixel pairs.
+
+    weight (band, annuli, y, x) that vanish at the border, where the transform wraps; ivar (band, y, x); correlated (band, r, r).
+    """
+    sigma = 1 / np.sqrt(np.where(ivar > 0, ivar, np.inf), dtype=np.float32)
+    size, (bands, k) = weight.shape[-1], weight.shape[:2]
     # by Parseval's theorem: the sum over pairs is a sum over modes, those of kx > 0 twice
-    found = scipy.fft.rfft2(scaled, s=(size, size)).reshape(len(scaled), -1)
-    spectrum = noise.power(correlated, size)
-    spectrum[:, 1:(size + 1) // 2] *= 2
-    return ((found * spectrum.ravel()) @ np.conj(found).T).real / size**2
+    found = scipy.fft.rfft2(weight * sigma[:, None])
+    spectrum = np.stack([_doubled(one.tobytes(), one.shape[0], size) for one in np.ascontiguousarray(correlated, float)])
+    found *= spectrum[:, None]
+    parts = found.view(np.float32).reshape(bands, k, -1)
+    return (parts @ parts.transpose(0, 2, 1)).astype(float) / size**2
+
+
+@functools.lru_cache(64)
+def _doubled(kernel: bytes, side: int, size: int) -> np.ndarray:
+    """Square root of the noise's power on the rfft grid, of modes that stand for two times sqrt 2."""
+    out = noise.power(np.frombuffer(kernel).reshape(side, side), size)
+    out[:, 1:(size + 1) // 2] *= 2
+    return np.sqrt(out).astype(np.float32)
 
 
 def measure(image, ivar, lost, psf, ok, x: float, y: float, radii, common: float, correlated):
@@ -133,7 +146,6 @@ def measure(image, ivar, lost, psf, ok, x: float, y: float, radii, common: float
     k = len(radii)
     image, ivar, lost, x, y = _bordered(np.asarray(image), np.asarray(ivar), np.asarray(lost), x, y, radii, common)
     bands, size = len(image), image.shape[-1]
-    around = rings(size, radii, x, y)
     flux, cov, flags = np.full((bands, k), np.nan), np.full((bands, k, k), np.nan), np.zeros(bands, np.int32)
     for b in range(bands):
         if not ok[b]:
@@ -142,14 +154,22 @@ def measure(image, ivar, lost, psf, ok, x: float, y: float, radii, common: float
             flags[b] = FLAGS["no_psf"]
         elif common < LEAST_RATIO * fwhm(psf[b]) or wider(psf[b], size):
             flags[b] = FLAGS["psf_too_wide"]
-        if flags[b]:
-            continue
-        weight, kept = folded(weights(psf[b], around, size, common), lost[b], x, y)
-        flags[b] = FLAGS["uncovered"] if kept.min() < COVERED else 0
-        # what is lost on both sides of the target is taken to be as bright as the rest of its ring
-        weight = weight / np.where(kept < LEAST_COVERED, np.nan, kept)[:, None, None] if flags[b] else weight
-        flux[b] = (weight * np.where(lost[b], 0, image[b])).sum(axis=(1, 2))
-        cov[b] = covariance(weight, np.where(lost[b], 0, ivar[b]), correlated[b])
+    use = np.flatnonzero(flags == 0)
+    if not len(use):
+        return flux, cov, flags
+    weight = weights(transform(psf[use], size), rings(size, radii, x, y), common)
+    for n, b in enumerate(use):
+        weight[n], kept = folded(weight[n], lost[b], x, y)
+        if kept.min() < COVERED:
+            flags[b] = FLAGS["uncovered"]
+            # what is lost on both sides of the target is taken to be as bright as the rest of its ring
+            weight[n] /= np.where(kept < LEAST_COVERED, np.nan, kept)[:, None, None]
+    gaps = np.isnan(weight[..., 0, 0])
+    weight[gaps] = 0
+    flux[use] = (weight * image[use, None]).sum(axis=(2, 3))
+    cov[use] = covariance(weight, ivar[use], correlated[use])
+    flux[use] = np.where(gaps, np.nan, flux[use])
+    cov[use] = np.where(gaps[:, :, None] | gaps[:, None], np.nan, cov[use])
     return flux, cov, flags
 
 

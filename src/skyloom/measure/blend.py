@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import sep
-from scipy.ndimage import binary_dilation
 
 from skyloom.measure import noise
 
@@ -18,7 +17,7 @@ THRESHOLD, LEAST_AREA, CONTRAST = 1.8, 5, 0.005  # sigma of the stack; px; sep's
 KERNEL = np.outer([1, 2, 1], [1, 2, 1]) / 16.0
 NEAR = 5.0  # px from the centre beyond which a source is not the target
 GROWN = 2  # px by which a neighbour's segment is grown
-START_RE, LEAST_RE = 3.0, 0.7  # px: of a target that isn't detected; of one as small as its PSF
+START_RE, LEAST_SIGMA = 3.0, 0.6  # px: of a target that isn't detected; of one as small as its PSF
 
 
 @dataclass
@@ -44,8 +43,8 @@ def stacked(image, ivar, lost) -> tuple[np.ndarray, np.ndarray]:
     total, count = np.zeros(image.shape[1:]), np.zeros(image.shape[1:])
     for b in range(len(image)):
         if good[b].any():
-            sigma = 1 / np.sqrt(np.median(ivar[b][good[b]]))
-            total += np.where(good[b], image[b] / sigma, 0)
+            weight = np.sqrt(np.median(ivar[b][good[b]][::4]))
+            total += image[b] * (good[b] * weight)
             count += good[b]
     return (total / np.sqrt(np.maximum(count, 1))).astype(np.float32), count == 0
 
@@ -76,17 +75,22 @@ def find(image, ivar, lost, centre: tuple[float, float], psf_sigma: float) -> Bl
     if distance[k] <= NEAR:
         out.detected, out.own = True, segments == k + 1
         out.x, out.y = float(found["x"][k]), float(found["y"][k])
-        out.re = _radius(stack, segments, k, out.x, out.y, psf_sigma)
+        out.re = 1.1774 * float(np.sqrt(max(found["a"][k] * found["b"][k] - psf_sigma**2, LEAST_SIGMA**2)))  # as if Gaussian
     others = (segments != 0) & ~out.own
-    out.others = binary_dilation(others, iterations=GROWN) & ~out.own if others.any() else others
+    out.others = grown(others) & ~out.own
     return out
 
 
-def _radius(stack, segments, k: int, x: float, y: float, psf_sigma: float) -> float:
-    """Half-light radius in px of the target alone, freed of the PSF as if both were Gaussian."""
-    half, _ = sep.flux_radius(stack, [x], [y], [len(stack) / 3], 0.5, mask=(segments != k + 1) & (segments != 0))
-    half = float(half[0]) if np.isfinite(half[0]) else START_RE
-    return float(np.sqrt(max(half**2 - (1.1774 * psf_sigma) ** 2, LEAST_RE**2)))
+def grown(mask: np.ndarray) -> np.ndarray:
+    """(y, x) bool grown by GROWN px, along rows and columns in turn."""
+    for _ in range(GROWN):
+        out = mask.copy()
+        out[1:] |= mask[:-1]
+        out[:-1] |= mask[1:]
+        out[:, 1:] |= mask[:, :-1]
+        out[:, :-1] |= mask[:, 1:]
+        mask = out
+    return mask
 
 
 def correlations(stamps, bands: int) -> np.ndarray:
@@ -99,7 +103,7 @@ def correlations(stamps, bands: int) -> np.ndarray:
         use = np.flatnonzero(ok)
         middle = ((image.shape[2] - 1) / 2, (image.shape[1] - 1) / 2)
         seen = find(image[use], ivar[use], unusable[use], middle, 0.0)
-        sources = binary_dilation(seen.own, iterations=GROWN) | seen.others
+        sources = grown(seen.own) | seen.others
         for b in use:
             taken[b].append((image[b], ivar[b], unusable[b] | sources))
     return np.stack([noise.correlation(*(zip(*one, strict=True) if one else ((), (), ()))) for one in taken])

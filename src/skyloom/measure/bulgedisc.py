@@ -25,7 +25,8 @@ SHAPE = ("ln_re_disk", "g1", "g2", "ln_re_bulge", "t")
 # mean and width of the priors of SHAPE in ln px and dimensionless; the radii's are set around the start
 WIDTH = np.array([0.8, 0.5, 0.5, 0.9, 0.25])
 LOW, HIGH = np.array([-1.2, -2.3, -2.3, -1.6, 0.0]), np.array([3.6, 2.3, 2.3, 3.4, 1.0])
-LOST, LEAST_KEPT = 0.5, 0.1  # share of the target's weight on good pixels below which it is flagged; below which nothing is said
+# Shares of the target's weight on good pixels below which the model fills what is lost; the fit is flagged; nothing is said.
+HOLED, LOST, LEAST_KEPT = 0.998, 0.5, 0.1
 
 
 @dataclass
@@ -139,6 +140,8 @@ def _step(data, found, shape, prior):
     light = fluxes @ phi[:, :2]
     normal = projected.sum(axis=1) + np.diag(1 / WIDTH**2)
     pull = gradient.sum(axis=1) - (shape - prior) / WIDTH**2
+    free = ~(((shape <= LOW) & (pull < 0)) | ((shape >= HIGH) & (pull > 0)))  # what would leave its limits stays
+    normal, pull = normal * free[:, None] * free[:, :, None] + ~free[:, None] * np.eye(5), pull * free
     k = np.stack([data.kx, data.ky])
     moved = -(s.imag * light).sum(axis=1) @ k.T
     grown = k @ ((data.q * light**2).sum(axis=1)[:, :, None] * k.T)
@@ -198,8 +201,7 @@ def fit(image, ivar, lost, psf, start, correlated, use=None) -> BulgeDisc:
     m, bands, size = image.shape[:3]
     use = np.ones((m, bands), bool) if use is None else np.asarray(use)
     image, lost = np.where(use[..., None, None], image, 0), lost & use[..., None, None]
-    otf = np.array([[annuli.transform(one, size) if used else np.ones((size, size // 2 + 1), complex)
-                     for one, used in zip(own, used_own, strict=True)] for own, used_own in zip(psf, use, strict=True)])
+    otf = annuli.transform(np.where(use[..., None, None], psf, 0), size)
     power = np.stack([noise.power(c, size) for c in correlated])[None]
     place = np.stack([np.asarray(start[name], float) for name in ("x", "y")], axis=1)
     re = np.log(np.clip(np.asarray(start["re"], float), 0.5, size / 3))
@@ -210,7 +212,7 @@ def fit(image, ivar, lost, psf, start, correlated, use=None) -> BulgeDisc:
     given, use = use, use & (kept >= LEAST_KEPT)
     data = _Data(_mirrored(image, lost, place), otf, variance, power, use)
     place, shape, settled = _iterate(data, place, shape, prior, STEPS)
-    holed = np.flatnonzero(lost.any(axis=(1, 2, 3)))
+    holed = np.flatnonzero(kept.min(axis=1, where=given, initial=1) < HOLED)
     for _ in range(REFILLS if len(holed) else 0):
         fluxes = _solve(data, place, shape, prior)[0]
         filled = np.where(lost[holed], _pixels(otf[holed], place[holed], shape[holed], fluxes[holed]), image[holed])

@@ -51,10 +51,9 @@ class _Stamp:
         size = image.shape[-1]
         start = max(0, (size - _window(options, self.scale)) // 2)
         cut = (slice(None), *[slice(start, size - start)] * 2)
-        self.image, self.ivar = np.where(unusable[cut], 0, image[cut]), np.where(unusable[cut], 0, ivar[cut])
-        self.unusable = unusable[cut] | ~(self.ivar > 0) | ~np.isfinite(self.image)
-        self.image = np.where(self.unusable, 0, self.image)
-        self.ivar = np.where(self.unusable, 0, self.ivar)
+        image, ivar = np.asarray(image[cut], float), np.asarray(ivar[cut], float)
+        self.unusable = unusable[cut] | ~(np.isfinite(image) & np.isfinite(ivar) & (ivar > 0))
+        self.image, self.ivar = np.where(self.unusable, 0, image), np.where(self.unusable, 0, ivar)
         self.size, middle = self.image.shape[-1], (size - 1) / 2 - start
         if usable.any():
             width = float(np.median([annuli.fwhm(one) for one in psf[usable]])) / 2.3548
