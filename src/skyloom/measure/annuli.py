@@ -29,21 +29,24 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     return 2 * np.pi * np.fft.fftfreq(size)[:, None], 2 * np.pi * np.fft.rfftfreq(size)[None, :]
 
 
-def fwhm(psf: np.ndarray) -> float:
-    """FWHM in px of the Gaussian that has a kernel's curvature at its core: 2.355 / sqrt(2 pi peak) of a kernel of sum 1."""
-    return float(2.3548 / np.sqrt(2 * np.pi * psf.max()))
+def known(psf: np.ndarray) -> np.ndarray:
+    """(...,) whether kernels (..., k, k) are any: finite, with light in them."""
+    return np.isfinite(psf).all(axis=(-2, -1)) & (psf.max(axis=(-2, -1)) > 0) & (psf.sum(axis=(-2, -1)) > 0)
 
 
-def known(psf: np.ndarray) -> bool:
-    """Whether there is a kernel at all: finite, with light in it."""
-    return bool(np.isfinite(psf).all() and psf.max() > 0 and psf.sum() > 0)
+def fwhm(psf: np.ndarray) -> np.ndarray:
+    """(...,) FWHM in px of the Gaussians that have the kernels' curvature at their cores: 2.355 / sqrt(2 pi peak) of kernels
+    (..., k, k) of sum 1; NaN of what is no kernel."""
+    peak = psf.max(axis=(-2, -1))
+    return 2.3548 / np.sqrt(2 * np.pi * np.where(peak > 0, peak, np.nan))
 
 
-def wider(psf: np.ndarray, size: int) -> bool:
-    """Whether a kernel is wider than a stamp of `size` px: where it loses light, or its FWHM is over a quarter of the stamp."""
-    k = min(len(psf), size - (1 - size % 2))
-    lo = (len(psf) - k) // 2
-    return fwhm(psf) > size / 4 or float(psf[lo:lo + k, lo:lo + k].sum()) < WHOLE
+def wider(psf: np.ndarray, size: int) -> np.ndarray:
+    """(...,) whether kernels (..., k, k) are wider than a stamp of `size` px: where one loses light, or its FWHM is over a
+    quarter of the stamp."""
+    k = min(psf.shape[-1], size - (1 - size % 2))
+    lo = (psf.shape[-1] - k) // 2
+    return (fwhm(psf) > size / 4) | (psf[..., lo:lo + k, lo:lo + k].sum(axis=(-2, -1)) < WHOLE)
 
 
 def transform(psf: np.ndarray, size: int) -> np.ndarray:
@@ -64,8 +67,8 @@ def _gaussian(size: int, common: float) -> np.ndarray:
 
 
 def matching(otf: np.ndarray, common: float) -> np.ndarray:
-    """Transforms of the kernels that turn PSFs, given by their transforms, into a Gaussian of `common` px FWHM, regularised where a
-    PSF has no power (Wiener's ratio, 1e-4 of its peak)."""
+    """Transforms of the kernels that turn PSFs, given by their transforms, into a Gaussian of `common` px FWHM, regularised where
+    a PSF has no power (Wiener's ratio, 1e-4 of its peak)."""
     wanted = _gaussian(otf.shape[-2], common)
     return wanted * np.conj(otf) / (otf.real**2 + otf.imag**2 + 1e-4 * wanted)
 
@@ -90,26 +93,36 @@ def rings(size: int, radii, x: float, y: float) -> np.ndarray:
 
 
 def weights(otf: np.ndarray, around: np.ndarray, common: float) -> np.ndarray:
-    """(band, annuli, size, size) float32 weights on raw pixels of the rings `around` (as of `rings`) at the common PSF; otf (band,
-    size, size // 2 + 1) the PSFs' transforms."""
+    """(band, annuli, size, size) float32 weights on raw pixels of the rings `around` (as of `rings`) at the common PSF; otf
+    (band, size, size // 2 + 1) the PSFs' transforms."""
     kernel = np.conj(matching(otf, common)).astype(np.complex64)
     return scipy.fft.irfft2(around * kernel[:, None], s=around.shape[-2:-1] * 2)
 
 
 def folded(weight: np.ndarray, lost: np.ndarray, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
-    """(weights with those of lost pixels moved to the pixels mirrored at (x, y), share (annuli,) of their area kept).
+    """(weights with those of lost pixels moved to the places mirrored at (x, y), share (annuli,) of their area kept).
 
-    weight (annuli, y, x), lost (y, x) bool. A lost pixel whose mirror is lost or outside keeps nothing.
+    weight (annuli, y, x), lost (y, x) bool. A mirrored place lies between four pixels, which share its weight as a bilinear
+    interpolation has it, the good ones of them; where they hold less than half of it, the pixel keeps nothing.
     """
     if not lost.any():
         return weight, np.ones(len(weight))
     jy, jx = np.nonzero(lost)
-    my, mx = np.floor(2 * y - jy + 0.5).astype(int), np.floor(2 * x - jx + 0.5).astype(int)  # no two pixels have one mirror
-    inside = (my >= 0) & (mx >= 0) & (my < lost.shape[0]) & (mx < lost.shape[1])
-    inside[inside] = ~lost[my[inside], mx[inside]]
-    out = np.where(lost, np.float32(0), weight)
-    out[:, my[inside], mx[inside]] += weight[:, jy[inside], jx[inside]]
-    gone = np.abs(weight[:, jy[~inside], jx[~inside]]).sum(axis=1)
+    moved, out = weight[:, jy, jx], np.where(lost, np.float32(0), weight)
+    ty, tx = np.floor(2 * y - jy).astype(int), np.floor(2 * x - jx).astype(int)
+    fy, fx = (2 * y) % 1, (2 * x) % 1
+    taps = [(ty + dy, tx + dx, (fy if dy else 1 - fy) * (fx if dx else 1 - fx)) for dy in (0, 1) for dx in (0, 1)]
+    shares = []
+    for my, mx, share in taps:
+        inside = (my >= 0) & (mx >= 0) & (my < lost.shape[0]) & (mx < lost.shape[1])
+        inside[inside] = ~lost[my[inside], mx[inside]]
+        shares.append(share * inside)
+    whole = np.sum(shares, axis=0)
+    kept = whole >= 0.5
+    for (my, mx, _), share in zip(taps, shares, strict=True):
+        use = kept & (share > 0)
+        out[:, my[use], mx[use]] += (moved[:, use] * (share / np.where(kept, whole, 1))[use]).astype(np.float32)
+    gone = np.abs(moved[:, ~kept]).sum(axis=1)
     return out, 1 - gone / np.maximum(np.abs(weight).sum(axis=(1, 2)), 1e-30)
 
 
@@ -146,14 +159,10 @@ def measure(image, ivar, lost, psf, ok, x: float, y: float, radii, common: float
     k = len(radii)
     image, ivar, lost, x, y = _bordered(np.asarray(image), np.asarray(ivar), np.asarray(lost), x, y, radii, common)
     bands, size = len(image), image.shape[-1]
-    flux, cov, flags = np.full((bands, k), np.nan), np.full((bands, k, k), np.nan), np.zeros(bands, np.int32)
-    for b in range(bands):
-        if not ok[b]:
-            flags[b] = FLAGS["not_ok"]
-        elif not known(psf[b]):
-            flags[b] = FLAGS["no_psf"]
-        elif common < LEAST_RATIO * fwhm(psf[b]) or wider(psf[b], size):
-            flags[b] = FLAGS["psf_too_wide"]
+    flux, cov = np.full((bands, k), np.nan), np.full((bands, k, k), np.nan)
+    there, wide = known(psf), (common < LEAST_RATIO * fwhm(psf)) | wider(psf, size)
+    states = {"not_ok": ~np.asarray(ok, bool), "no_psf": ~there, "psf_too_wide": wide}
+    flags = np.select(list(states.values()), [FLAGS[name] for name in states]).astype(np.int32)
     use = np.flatnonzero(flags == 0)
     if not len(use):
         return flux, cov, flags
@@ -166,7 +175,7 @@ def measure(image, ivar, lost, psf, ok, x: float, y: float, radii, common: float
             weight[n] /= np.where(kept < LEAST_COVERED, np.nan, kept)[:, None, None]
     gaps = np.isnan(weight[..., 0, 0])
     weight[gaps] = 0
-    flux[use] = (weight * image[use, None]).sum(axis=(2, 3))
+    flux[use] = (weight.reshape(*gaps.shape, -1) @ image[use].astype(np.float32).reshape(len(use), -1, 1))[..., 0]
     cov[use] = covariance(weight, ivar[use], correlated[use])
     flux[use] = np.where(gaps, np.nan, flux[use])
     cov[use] = np.where(gaps[:, :, None] | gaps[:, None], np.nan, cov[use])

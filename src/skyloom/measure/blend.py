@@ -17,6 +17,7 @@ THRESHOLD, LEAST_AREA, CONTRAST = 1.8, 5, 0.005  # sigma of the stack; px; sep's
 KERNEL = np.outer([1, 2, 1], [1, 2, 1]) / 16.0
 NEAR = 5.0  # px from the centre beyond which a source is not the target
 GROWN = 2  # px by which a neighbour's segment is grown
+BRIDGE = 1.5  # px
 START_RE, LEAST_SIGMA = 3.0, 0.6  # px: of a target that isn't detected; of one as small as its PSF
 
 
@@ -46,7 +47,19 @@ def stacked(image, ivar, lost) -> tuple[np.ndarray, np.ndarray]:
             weight = np.sqrt(np.median(ivar[b][good[b]][::4]))
             total += image[b] * (good[b] * weight)
             count += good[b]
-    return (total / np.sqrt(np.maximum(count, 1))).astype(np.float32), count == 0
+    empty = count == 0
+    stack = total / np.sqrt(np.maximum(count, 1))
+    return (_bridged(stack, empty) if empty.any() else stack).astype(np.float32), empty
+
+
+def _bridged(stack, empty):
+    """The stack with empty pixels filled by their good neighbours' mean, weighted as a Gaussian, so that a dead column doesn't
+    cut a source in two."""
+    from scipy.ndimage import gaussian_filter
+
+    near = gaussian_filter((~empty).astype(float), BRIDGE, mode="constant")
+    light = gaussian_filter(np.where(empty, 0.0, stack), BRIDGE, mode="constant")
+    return np.where(empty, np.where(near > 0.05, light / np.maximum(near, 0.05), 0), stack)
 
 
 def find(image, ivar, lost, centre: tuple[float, float], psf_sigma: float) -> Blend:
@@ -62,7 +75,7 @@ def find(image, ivar, lost, centre: tuple[float, float], psf_sigma: float) -> Bl
         return out
     try:
         found, segments = sep.extract(stack, THRESHOLD, err=1.0, minarea=LEAST_AREA, filter_kernel=KERNEL, segmentation_map=True,
-                                      deblend_cont=CONTRAST, mask=empty)
+                                      deblend_cont=CONTRAST)
     except Exception as error:  # sep raises bare Exceptions when its buffers or deblending levels overflow
         if "overflow" not in str(error) and "buffer" not in str(error):
             raise

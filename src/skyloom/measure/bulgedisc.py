@@ -19,7 +19,8 @@ import scipy.fft
 from skyloom.measure import annuli, components, noise
 
 K_MAX = 1.5  # rad/px
-STEPS, REFILLS, SETTLED = 20, 2, 0.03  # at most; of lost pixels by the model; fall of chi2
+STEPS, SETTLED = 20, 0.03  # at most; fall of chi2
+REFILLS, REFILLED = 6, 0.003  # of lost pixels by the model, at most; relative change of fluxes
 FLAGS = {"no_psf": 1, "not_converged": 2, "mostly_lost": 4, "not_ok": 8}
 SHAPE = ("ln_re_disk", "g1", "g2", "ln_re_bulge", "t")
 # mean and width of the priors of SHAPE in ln px and dimensionless; the radii's are set around the start
@@ -76,8 +77,8 @@ def _expand(gram, fluxes):
 
 
 class _Data:
-    """Whitened transforms of m stamps at the modes that count: `cross` with the PSF and `q` the PSF's own power, (m, band, modes),
-    `power` the data's (m,); `idle` (m, band, 2, 2) ones on the diagonal of bands that aren't used."""
+    """Whitened transforms of m stamps at the modes that count: `cross` with the PSF and `q` the PSF's own power, each (m, band,
+    modes), `power` the data's (m,); `idle` (m, band, 2, 2) ones on the diagonal of bands that aren't used."""
 
     def __init__(self, image, otf, variance, power, use):
         rows, columns, self.kx, self.ky = _modes(image.shape[-1])
@@ -114,8 +115,8 @@ def _gram(phi, q):
 
 
 def _solve(data, place, shape, prior):
-    """[fluxes (m, band, 2) that fit best at a place and shape, functions, cross spectrum, chi2 with the prior's part, h: functions
-    times data]."""
+    """[fluxes (m, band, 2) that fit best at a place and shape, functions, cross spectrum, chi2 with the prior's part, and h:
+    functions times data]."""
     phi = components.functions(shape, data.kx, data.ky)
     s = data.at(place)
     h = s.real @ phi.transpose(0, 2, 1)
@@ -212,13 +213,25 @@ def fit(image, ivar, lost, psf, start, correlated, use=None) -> BulgeDisc:
     given, use = use, use & (kept >= LEAST_KEPT)
     data = _Data(_mirrored(image, lost, place), otf, variance, power, use)
     place, shape, settled = _iterate(data, place, shape, prior, STEPS)
-    holed = np.flatnonzero(kept.min(axis=1, where=given, initial=1) < HOLED)
-    for _ in range(REFILLS if len(holed) else 0):
-        fluxes = _solve(data, place, shape, prior)[0]
-        filled = np.where(lost[holed], _pixels(otf[holed], place[holed], shape[holed], fluxes[holed]), image[holed])
-        data.put(holed, _Data(filled, otf[holed], variance[holed], power, use[holed]))
-        place[holed], shape[holed], settled[holed] = _iterate(data.take(holed), place[holed], shape[holed], prior[holed], STEPS // 2)
+    holed = kept.min(axis=1, where=given, initial=1) < HOLED
+    _refill(data, image, lost, otf, variance, power, place, shape, settled, prior, holed)
     return _results(data, place, shape, _solve(data, place, shape, prior), settled, kept, given)
+
+
+def _refill(data, image, lost, otf, variance, power, place, shape, settled, prior, holed) -> None:
+    """Fit stamps that `holed` (m,) says again with lost pixels filled by the model, until that changes nothing (EM)."""
+    live = np.flatnonzero(holed)
+    for _ in range(REFILLS):
+        if not len(live):
+            return
+        found = _solve(data.take(live), place[live], shape[live], prior[live])
+        filled = np.where(lost[live], _pixels(otf[live], place[live], shape[live], found[0]), image[live])
+        own = _Data(filled, otf[live], variance[live], power, data.use[live])
+        data.put(live, own)
+        place[live], new, settled[live] = _iterate(own, place[live], shape[live], prior[live], STEPS // 2)
+        moved = np.abs(_solve(own, place[live], new, prior[live])[0] - found[0]).sum(axis=2)
+        shape[live] = new
+        live = live[(moved > REFILLED * np.abs(found[0]).sum(axis=2)).any(axis=1)]
 
 
 def _noise_at(ivar, lost, place, re):

@@ -45,7 +45,7 @@ class _Stamp:
 
     def __init__(self, image, ivar, unusable, psf, ok, scale, cd, options):
         self.psf, self.ok, self.options = psf, np.asarray(ok, bool), options
-        self.has_psf = np.array([annuli.known(one) for one in psf])
+        self.has_psf = annuli.known(psf)
         self.same, self.scale, self.cd = _one_grid(scale, cd, self.ok & self.has_psf)
         usable = self.usable = self.ok & self.has_psf & self.same
         size = image.shape[-1]
@@ -56,7 +56,7 @@ class _Stamp:
         self.image, self.ivar = np.where(self.unusable, 0, image), np.where(self.unusable, 0, ivar)
         self.size, middle = self.image.shape[-1], (size - 1) / 2 - start
         if usable.any():
-            width = float(np.median([annuli.fwhm(one) for one in psf[usable]])) / 2.3548
+            width = float(np.median(annuli.fwhm(psf[usable]))) / 2.3548
             self.blend = blend.find(self.image[usable], self.ivar[usable], self.unusable[usable], (middle, middle), width)
             self.lost = self.unusable | self.blend.others
 
@@ -92,8 +92,7 @@ class _Stamp:
     def task(self):
         """(flag, None) where nothing can be fitted, else (flag, what `bulgedisc.fit` needs, and the stamp itself)."""
         flags = self.flags(FIT_FLAGS)
-        wide = self.usable & np.array([known and annuli.wider(one, self.size)
-                                       for one, known in zip(self.psf, self.has_psf, strict=True)])
+        wide = self.usable & annuli.wider(self.psf, self.size)
         use = self.usable & ~wide
         if not use.any() or self.blend.failed:
             return int(np.bitwise_or.reduce(flags)) | (FIT_FLAGS["psf_too_wide"] if wide.any() else 0), None
