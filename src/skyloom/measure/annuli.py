@@ -53,7 +53,7 @@ def transform(psf: np.ndarray, size: int) -> np.ndarray:
     """(..., size, size // 2 + 1) transforms of centred odd kernels (..., k, k), cut to `size` where they are larger."""
     k = min(psf.shape[-1], size - (1 - size % 2))
     lo, half = (psf.shape[-1] - k) // 2, k // 2
-    kernel, canvas = psf[..., lo:lo + k, lo:lo + k], np.zeros((*psf.shape[:-2], size, size))
+    kernel, canvas = psf[..., lo:lo + k, lo:lo + k], np.zeros((*psf.shape[:-2], size, size), psf.dtype)
     for rows, to_rows in ((slice(half, k), slice(0, k - half)), (slice(0, half), slice(size - half, size))):
         for columns, to_columns in ((slice(half, k), slice(0, k - half)), (slice(0, half), slice(size - half, size))):
             canvas[..., to_rows, to_columns] = kernel[..., rows, columns]
@@ -100,15 +100,17 @@ def weights(otf: np.ndarray, around: np.ndarray, common: float) -> np.ndarray:
 
 
 def folded(weight: np.ndarray, lost: np.ndarray, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
-    """(weights with those of lost pixels moved to the places mirrored at (x, y), share (annuli,) of their area kept).
+    """(weights with those of lost pixels moved to the places mirrored at (x, y), share (...,) of their area kept).
 
-    weight (annuli, y, x), lost (y, x) bool. A mirrored place lies between four pixels, which share its weight as a bilinear
+    weight (..., y, x), lost (y, x) bool. A mirrored place lies between four pixels, which share its weight as a bilinear
     interpolation has it, the good ones of them; where they hold less than half of it, the pixel keeps nothing.
     """
     if not lost.any():
-        return weight, np.ones(len(weight))
+        return weight, np.ones(weight.shape[:-2])
     jy, jx = np.nonzero(lost)
-    moved, out = weight[:, jy, jx], np.where(lost, np.float32(0), weight)
+    out = weight.reshape(-1, *lost.shape).copy()
+    moved = out[:, jy, jx]
+    out[:, jy, jx] = 0
     ty, tx = np.floor(2 * y - jy).astype(int), np.floor(2 * x - jx).astype(int)
     fy, fx = (2 * y) % 1, (2 * x) % 1
     taps = [(ty + dy, tx + dx, (fy if dy else 1 - fy) * (fx if dx else 1 - fx)) for dy in (0, 1) for dx in (0, 1)]
@@ -120,10 +122,10 @@ def folded(weight: np.ndarray, lost: np.ndarray, x: float, y: float) -> tuple[np
     whole = np.sum(shares, axis=0)
     kept = whole >= 0.5
     for (my, mx, _), share in zip(taps, shares, strict=True):
-        use = kept & (share > 0)
-        out[:, my[use], mx[use]] += (moved[:, use] * (share / np.where(kept, whole, 1))[use]).astype(np.float32)
-    gone = np.abs(moved[:, ~kept]).sum(axis=1)
-    return out, 1 - gone / np.maximum(np.abs(weight).sum(axis=(1, 2)), 1e-30)
+        use = np.flatnonzero(kept & (share > 0))
+        out[:, my[use], mx[use]] += moved[:, use] * (share[use] / whole[use]).astype(np.float32)
+    gone = np.abs(moved[:, ~kept]).sum(axis=1).reshape(weight.shape[:-2])
+    return out.reshape(weight.shape), 1 - gone / np.maximum(np.abs(weight).sum(axis=(-2, -1)), 1e-30)
 
 
 def covariance(weight: np.ndarray, ivar: np.ndarray, correlated: np.ndarray) -> np.ndarray:
@@ -167,14 +169,15 @@ def measure(image, ivar, lost, psf, ok, x: float, y: float, radii, common: float
     if not len(use):
         return flux, cov, flags
     weight = weights(transform(psf[use], size), rings(size, radii, x, y), common)
-    for n, b in enumerate(use):
-        weight[n], kept = folded(weight[n], lost[b], x, y)
-        if kept.min() < COVERED:
-            flags[b] = FLAGS["uncovered"]
-            # what is lost on both sides of the target is taken to be as bright as the rest of its ring
-            weight[n] /= np.where(kept < LEAST_COVERED, np.nan, kept)[:, None, None]
-    gaps = np.isnan(weight[..., 0, 0])
-    weight[gaps] = 0
+    kept = np.ones(weight.shape[:2])
+    for first in range(len(use)):  # bands of one mask are folded together
+        alike = [n for n in range(first, len(use)) if np.array_equal(lost[use[n]], lost[use[first]])]
+        if not any(np.array_equal(lost[use[first]], lost[use[n]]) for n in range(first)):
+            weight[alike], kept[alike] = folded(weight[alike], lost[use[first]], x, y)
+    gaps, dim = kept < LEAST_COVERED, kept < COVERED
+    flags[use] = np.where(dim.any(axis=1), FLAGS["uncovered"], 0)
+    # what is lost on both sides of the target is taken to be as bright as the rest of its ring
+    weight[dim] /= np.where(gaps, np.inf, kept)[dim][:, None, None]
     flux[use] = (weight.reshape(*gaps.shape, -1) @ image[use].astype(np.float32).reshape(len(use), -1, 1))[..., 0]
     cov[use] = covariance(weight, ivar[use], correlated[use])
     flux[use] = np.where(gaps, np.nan, flux[use])

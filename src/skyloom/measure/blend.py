@@ -13,8 +13,9 @@ import sep
 
 from skyloom.measure import noise
 
-THRESHOLD, LEAST_AREA, CONTRAST = 1.8, 5, 0.005  # sigma of the stack; px; sep's deblending
 KERNEL = np.outer([1, 2, 1], [1, 2, 1]) / 16.0
+THRESHOLD = 1.8  # of the smoothed stack, in sigma of its pixels before: 3 to 5 of what smoothing leaves
+LEAST_AREA, CONTRAST = 5, 0.005  # px; sep's deblending
 NEAR = 5.0  # px from the centre beyond which a source is not the target
 GROWN = 2  # px by which a neighbour's segment is grown
 BRIDGE = 1.5  # px
@@ -74,8 +75,8 @@ def find(image, ivar, lost, centre: tuple[float, float], psf_sigma: float) -> Bl
     if empty.all():
         return out
     try:
-        found, segments = sep.extract(stack, THRESHOLD, err=1.0, minarea=LEAST_AREA, filter_kernel=KERNEL, segmentation_map=True,
-                                      deblend_cont=CONTRAST)
+        found, segments = sep.extract(stack, THRESHOLD, minarea=LEAST_AREA, filter_kernel=KERNEL, filter_type="conv",
+                                      segmentation_map=True, deblend_cont=CONTRAST)
     except Exception as error:  # sep raises bare Exceptions when its buffers or deblending levels overflow
         if "overflow" not in str(error) and "buffer" not in str(error):
             raise

@@ -18,9 +18,9 @@ import scipy.fft
 
 from skyloom.measure import annuli, components, noise
 
-K_MAX = 1.5  # rad/px
+K_MAX = 1.35  # rad/px
 STEPS, SETTLED = 20, 0.03  # at most; fall of chi2
-REFILLS, REFILLED = 6, 0.003  # of lost pixels by the model, at most; relative change of fluxes
+REFILLS, REFILLED = 6, 0.1  # of lost pixels by the model, at most; change of a flux in its errors
 FLAGS = {"no_psf": 1, "not_converged": 2, "mostly_lost": 4, "not_ok": 8}
 SHAPE = ("ln_re_disk", "g1", "g2", "ln_re_bulge", "t")
 # mean and width of the priors of SHAPE in ln px and dimensionless; the radii's are set around the start
@@ -82,7 +82,7 @@ class _Data:
 
     def __init__(self, image, otf, variance, power, use):
         rows, columns, self.kx, self.ky = _modes(image.shape[-1])
-        otf, found = otf[..., rows, columns], scipy.fft.rfft2(image)[..., rows, columns]
+        otf, found = otf[..., rows, columns], scipy.fft.rfft2(image.astype(np.float32))[..., rows, columns].astype(complex)
         weight = use[..., None] * 2 / (image.shape[-1] ** 2 * variance[..., None] * power[..., rows, columns])
         self.use, self.idle = use, ~use[..., None, None] * np.eye(2)
         self.q = weight * (otf.real**2 + otf.imag**2)
@@ -177,15 +177,14 @@ def _iterate(data, place, shape, prior, steps):
 
 
 def _pixels(otf, place, shape, fluxes):
-    """Model pixels (m, band, size, size): what fills lost pixels."""
-    size = otf.shape[-2]
-    ky, kx = annuli.grid(size)
-    kx, ky = (np.broadcast_to(k, otf.shape[-2:]).ravel() for k in (kx, ky))
-    kx = np.where((kx == 0) & (ky == 0), 1e-4, kx)
-    phi = components.values(shape, kx, ky).reshape(len(shape), 2, *otf.shape[-2:])
-    phase = np.exp(-1j * (kx * place[:, :1] + ky * place[:, 1:])).reshape(len(shape), 1, *otf.shape[-2:])
-    light = (fluxes @ phi.reshape(*phi.shape[:2], -1)).reshape(otf.shape)
-    return scipy.fft.irfft2(light * otf * phase, s=(size, size))
+    """Model pixels (m, band, size, size), float32: what fills lost pixels."""
+    size, (ky, kx) = otf.shape[-2], annuli.grid(otf.shape[-2])
+    flat = [np.broadcast_to(k, otf.shape[-2:]).ravel().astype(np.float32) for k in (kx, ky)]
+    flat[0][0] = 1e-4  # the mean's u is 0, whose logarithm is asked for
+    phi = components.values(shape.astype(np.float32), *flat)
+    light = (fluxes.astype(np.float32) @ phi).reshape(otf.shape)
+    phase = np.exp(-1j * ky * place[:, 1, None, None]) * np.exp(-1j * kx * place[:, :1, None])
+    return scipy.fft.irfft2(light * (otf * phase[:, None].astype(np.complex64)), s=(size, size))
 
 
 def fit(image, ivar, lost, psf, start, correlated, use=None) -> BulgeDisc:
@@ -202,7 +201,7 @@ def fit(image, ivar, lost, psf, start, correlated, use=None) -> BulgeDisc:
     m, bands, size = image.shape[:3]
     use = np.ones((m, bands), bool) if use is None else np.asarray(use)
     image, lost = np.where(use[..., None, None], image, 0), lost & use[..., None, None]
-    otf = annuli.transform(np.where(use[..., None, None], psf, 0), size)
+    otf = annuli.transform(np.where(use[..., None, None], psf, 0).astype(np.float32), size)
     power = np.stack([noise.power(c, size) for c in correlated])[None]
     place = np.stack([np.asarray(start[name], float) for name in ("x", "y")], axis=1)
     re = np.log(np.clip(np.asarray(start["re"], float), 0.5, size / 3))
@@ -228,10 +227,11 @@ def _refill(data, image, lost, otf, variance, power, place, shape, settled, prio
         filled = np.where(lost[live], _pixels(otf[live], place[live], shape[live], found[0]), image[live])
         own = _Data(filled, otf[live], variance[live], power, data.use[live])
         data.put(live, own)
-        place[live], new, settled[live] = _iterate(own, place[live], shape[live], prior[live], STEPS // 2)
-        moved = np.abs(_solve(own, place[live], new, prior[live])[0] - found[0]).sum(axis=2)
+        place[live], new, settled[live] = _iterate(own, place[live], shape[live], prior[live], STEPS // 4)
+        moved = _solve(own, place[live], new, prior[live])[0].sum(axis=2) - found[0].sum(axis=2)
+        told = np.sqrt((own.q @ (found[1][:, 0] ** 2)[..., None])[..., 0])  # 1 / error, were the shape known
         shape[live] = new
-        live = live[(moved > REFILLED * np.abs(found[0]).sum(axis=2)).any(axis=1)]
+        live = live[(np.abs(moved) * told > REFILLED).any(axis=1)]
 
 
 def _noise_at(ivar, lost, place, re):

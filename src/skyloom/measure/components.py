@@ -32,7 +32,7 @@ def _bulge(u):
 def _disc(u):
     """(T, dT / d ln u) of the exponential profile: (1 + u / b^2)^(-3/2)."""
     v = u / EXPONENTIAL**2
-    value = (1 + v) ** -1.5
+    value = 1 / ((1 + v) * np.sqrt(1 + v))
     return value, -1.5 * v / (1 + v) * value
 
 

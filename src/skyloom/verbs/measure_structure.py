@@ -10,7 +10,7 @@ from skyloom.measure import blend, light
 from skyloom.progress import Progress
 from skyloom.verbs import common
 
-CHUNK = 64  # objects in memory at a time, whose fits run together
+CHUNK = 128  # objects in memory at a time, whose fits run together
 NOISE = 48  # stamps, spread over the shard, from whose empty pixels the noise's correlation is measured
 
 
