@@ -215,7 +215,7 @@ def test_stamps_of_every_size_are_measured(size):
     short, uncovered = np.isnan(flux), bool(table["g_annulus_flags"][0] & light.ANNULUS_FLAGS["uncovered"])
     assert uncovered == (size < 40) and short.any() == (size < 20) and not short[0]
     assert flux[~short] == pytest.approx(wanted[~short], rel=0.25 if uncovered else 0.005)
-    assert table["bulge_disk_flags"][0] == 0 and total(table, "g") == pytest.approx(3000, rel=0.02)
+    assert table["bulge_disk_flags"][0] == 0 and total(table, "g") == pytest.approx(3000, rel=0.03)
     assert table["disk_re"] == pytest.approx(2.5 * SCALE, rel=0.05)
 
 
