@@ -213,6 +213,9 @@ def _across(config: dict) -> None:
                          f"{stamps['size']}; lower it or raise `stamps.size`")
     if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
         raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
+    radii = config["structure"]["annuli_arcsec"]
+    if radii != sorted(radii):
+        raise InputError(f"`structure.annuli_arcsec` is {radii}; let them ascend: each ring begins where the last ends")
     exporters.chosen(config["release"]["formats"])
     from skyloom.release import flags  # no job that reads the config decides anything by it
 

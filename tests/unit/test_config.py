@@ -49,6 +49,8 @@ def test_nested_defaults_are_filled():
     ({"split": {"fractions": [0.5, 0.2, 0.2]}}, ["`split.fractions`", "add up to 1"]),
     ({"query": {"region": [1, 2, 3, 2]}}, ["`query.region`"]),
     ({"cuts": {"z_min": 5}}, ["`cuts.z_min`"]),
+    ({"structure": {"annuli_arcsec": [1.0, 0.5]}}, ["`structure.annuli_arcsec`", "ascend"]),
+    ({"structure": {"psf_fwhm_arcsec": 0}}, ["`structure.psf_fwhm_arcsec`"]),
     ({"models": {"galaxyml": {}}}, ["galaxyml"]),
     ({"archive": "local"}, ["`local.tables.training`"]),
     ({"services": {"hsc": {"streams": 5}}}, ["`services.hsc.streams`"]),

@@ -134,6 +134,15 @@ def dust_files(wildcards=None):
     return expand(f"{RESULTS}/dust/{{shard}}.parquet", shard=shards()) if config["dust"]["maps"] else []
 
 
+# Surveys whose stamps have a PSF of their own; which of the user's images have one, their stamps tell.
+STRUCTURED = [name for name in SURVEYS if name == "local" or imaging.REGISTRY[name].own_psf]
+STRUCTURED = STRUCTURED if IMAGES and config["structure"]["measure"] else []
+
+
+def structure_files(wildcards=None):
+    return expand(f"{RESULTS}/structure/{{survey}}/{{shard}}.parquet", survey=STRUCTURED, shard=shards())
+
+
 def photometry_files(wildcards=None):
     return expand(f"{RESULTS}/photometry/{{shard}}.parquet", shard=shards())
 

@@ -17,7 +17,6 @@ COLUMNS = ("central_image_pop_5px_rad", "central_image_pop_10px_rad", "central_i
            "half_light_radius", "isophotal_area", "major_axis", "minor_axis", "peak_surface_brightness", "petro_rad",
            "pos_angle", "total_galaxies")
 PETRO_LIMIT, PETRO_STEPS, PETRO_RATIO = 6.0, 20, 0.2  # SExtractor's search grid for the Petrosian radius
-OBLONG = 0.01  # a pixel whose sides differ by more, or are so much off the right angle
 OFF_CENTRE = 5.0  # px: a nearest source further off is hardly the target
 
 
@@ -145,21 +144,3 @@ def petrosian(data: np.ndarray, row) -> float:
             if rim <= PETRO_RATIO * total[at] / at:
                 break
     return max(2 * 1.1 * float(k), 3.5)
-
-
-def sky_angle(angle: np.ndarray, cd: np.ndarray) -> np.ndarray:
-    """Angles (...) in deg from x to y of the image as they are in one with north up and east left: from west to north, the
-    position angle plus 90. cd (..., 2, 2) from px to (east, north); where it is NaN, or that frame's already, nothing changes.
-    """
-    theta = np.radians(angle)
-    east, north = np.einsum("...ij,...j->i...", cd, np.stack([np.cos(theta), np.sin(theta)], axis=-1))
-    turned = (np.degrees(np.arctan2(north, -east)) + 90) % 180 - 90
-    upright = (cd[..., 0, 1] == 0) & (cd[..., 1, 0] == 0) & (cd[..., 0, 0] < 0) & (cd[..., 1, 1] > 0)
-    return np.where(upright | ~np.isfinite(cd).all(axis=(-2, -1)), angle, turned)
-
-
-def oblong(cd: np.ndarray) -> np.ndarray:
-    """Where the pixels of (..., 2, 2) matrices are no squares: radii and ellipticities in px mean nothing there."""
-    x, y = np.hypot(cd[..., 0, 0], cd[..., 1, 0]), np.hypot(cd[..., 0, 1], cd[..., 1, 1])
-    slant = (cd[..., 0, 0] * cd[..., 0, 1] + cd[..., 1, 0] * cd[..., 1, 1]) / (x * y)
-    return (np.abs(x / y - 1) > OBLONG) | (np.abs(slant) > OBLONG)
