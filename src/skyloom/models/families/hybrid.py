@@ -44,7 +44,6 @@ class Hybrid(tabular.Tabular):
     name = "hybrid"
     title = "Estimator of measured columns and of what pixels tell"
     Options = Options
-    variants = {}
 
     def size(self, options):
         """The stamp's where it is read."""
