@@ -218,6 +218,7 @@ def _across(config: dict) -> None:
 
     flags.flag_bits(stamps["surveys"])
     _models(config)
+    trainings.check(config)
     local = config["local"]
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
         raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "
