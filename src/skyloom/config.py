@@ -68,6 +68,7 @@ def complete(config: dict) -> dict:
     """
     known = schema()
     config = copy.deepcopy(config)
+    trainings.refuse_taken(config)
     _refuse_unknown(config, known, known, "")
     _refuse_unknown_options(config)
     config = _with_defaults(config, known, known)

@@ -8,7 +8,7 @@ import itertools
 from skyloom.errors import InputError
 from skyloom.models import families
 
-OURS = {"stack": "the stack's", "phot": "that of the columns z_phot"}  # names that no model of a user's may have
+OURS = {"stack": "`stack`'s", "phot": "`z_phot`'s"}  # names that no model of a user's may have
 
 
 def ablated(models: dict, ablations: list[str]) -> dict:
@@ -43,13 +43,17 @@ def stands(asked: str, with_pz: list[str], learned: list[str]) -> bool:
     return asked != "none"
 
 
-def check(config: dict) -> None:
-    """InputError for a model with a name of OURS, for a stack or a z_phot of models that can't make one."""
-    for place in ("models", "peers.tables"):
-        names = config["models"] if place == "models" else config["peers"]["tables"]
+def refuse_taken(config: dict) -> None:
+    """InputError for a model or a peer's table with a name of OURS; a config that isn't checked yet."""
+    peers = config.get("peers")
+    for place, names in (("models", config.get("models")), ("peers.tables", isinstance(peers, dict) and peers.get("tables"))):
         for name in OURS:
-            if name in names:
+            if isinstance(names, dict) and name in names:
                 raise InputError(f"`{place}.{name}`: the name {name} is {OURS[name]} own; rename it")
+
+
+def check(config: dict) -> None:
+    """InputError for a stack or a z_phot of models that can't make one."""
     options = {name: families.of(name).options(given) for name, given in config["models"].items()}
     with_pz = [name for name in options if families.of(name).gives_pz(options[name])]
     _stack(config["stack"], options, with_pz)

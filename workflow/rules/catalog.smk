@@ -52,12 +52,14 @@ rule evaluate:
         predictions=predictions,
         peers=peer_predictions,
         calibrated=calibrated,
+        cuts=rules.choose_z_phot.output.cuts if Z_PHOT else [],
     output:
         metrics=report(f"{RESULTS}/evaluation/metrics.csv", category="Evaluation"),
         tables=report(
             expand(f"{RESULTS}/evaluation/{{table}}.csv", table=["ablations", "subsets", "paired", "nz"]),
             category="Evaluation",
         ),
+        testing=[f"{RESULTS}/evaluation/z_phot_testing.csv"] if Z_PHOT else [],
         figures=report(
             expand(
                 f"{RESULTS}/evaluation/{{figure}}.png",
@@ -80,9 +82,10 @@ rule evaluate:
             table=FINAL,
             **({"config_hash": science_hash()} if FINAL else {}),
         ),
+        cuts=lambda wildcards, input: option("--z-phot-cuts", input.cuts),
         final=option("--final", "docs/final_runs.csv" if FINAL else ""),
         code=fingerprint("evaluate"),
         folder=lambda wildcards, output: os.path.dirname(output.metrics),
     shell:
         "python -m skyloom evaluate --settings {params.settings:q} --catalog {input.catalog:q} --data {input.data:q} "
-        "--predictions {input.predictions:q} {input.peers:q} --calibrated {input.calibrated:q} {params.final:q} --folder {params.folder:q} 2> {log:q}"
+        "--predictions {input.predictions:q} {input.peers:q} --calibrated {input.calibrated:q} {params.cuts:q} {params.final:q} --folder {params.folder:q} 2> {log:q}"

@@ -7,6 +7,7 @@ import numpy as np
 from skyloom.pz import metrics, scores
 
 RESAMPLES = 500
+BOUGHT = (("nmad", "1.4826mad(1+z)"), ("outlier_fraction", "0.05"), ("outlier_fraction", "0.15"))
 KEPT = (0.95, 0.9, 0.8, 0.7, 0.5)  # fractions of the sample that cuts on the width leave
 
 
@@ -76,25 +77,24 @@ def _interval(a: np.ndarray, b: np.ndarray, statistic, seed: int) -> tuple[float
     return float(statistic(a) - statistic(b)), float(low), float(high)
 
 
-def cuts(z, width, flagged, truth, flags: dict[str, np.ndarray] | None = None) -> list[dict]:
+def cuts(z, width, flagged, truth, flags: dict[str, np.ndarray] | None = None, limits=None) -> list[dict]:
     """What cuts buy: NMAD and the share of outliers beyond 0.05 and 0.15 of what is left, a row a cut.
 
     z, width (n,) the estimate and its 68 % interval's length over 1 + z, flagged (n,) bool, truth (n,); `flags` {name: (n,)}.
-    First everything, then without the objects of one flag, without flagged objects, the narrowest share of these, shares as in
-    KEPT.
+    First everything, then without the objects of one flag, without flagged objects, then of these those with widths up to
+    `limits`, without which they leave shares as in KEPT.
     """
     z, width, truth = (np.asarray(a, float) for a in (z, width, truth))
     whole = np.isfinite(z) & np.isfinite(truth)
     clean = whole & ~np.asarray(flagged, bool) & np.isfinite(width)
     chosen = [("all", np.nan, whole), *((f"without {name}", np.nan, whole & ~raised) for name, raised in (flags or {}).items()),
               ("unflagged", np.nan, clean)]
-    for share in KEPT:
-        limit = float(np.quantile(width[clean], share)) if clean.any() else np.nan
-        chosen.append((f"unflagged, width <= {limit:.3g}", limit, clean & (width <= limit)))
+    if limits is None:
+        limits = [float(np.quantile(width[clean], share)) for share in KEPT] if clean.any() else []
+    chosen += [(f"unflagged, width <= {limit:.3g}", limit, clean & (width <= limit)) for limit in limits]
     rows = []
     for name, limit, keep in chosen:
-        values = {key: float(metrics.POINT[key](z[keep], truth[keep])) if keep.any() else np.nan
-                  for key in (("nmad", "1.4826mad(1+z)"), ("outlier_fraction", "0.05"), ("outlier_fraction", "0.15"))}
+        values = metrics.several(BOUGHT, z[keep], truth[keep]) if keep.any() else dict.fromkeys(BOUGHT, np.nan)
         rows.append({"cut": name, "width_max": limit, "kept": float(keep.sum() / max(whole.sum(), 1)), "n": int(keep.sum()),
-                     **{f"{metric} {convention}": value for (metric, convention), value in values.items()}})
+                     **{f"{metric} {convention}": float(value) for (metric, convention), value in values.items()}})
     return rows

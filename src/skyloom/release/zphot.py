@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom.cutouts.stamps import STATUS
-from skyloom.pz import distribution, histogram, tomography
+from skyloom.pz import choice, distribution, histogram, tomography
 from skyloom.release.flags import Z_PHOT_BITS, flag_names
 
 UNLIKE = 0.01  # conformal p-value at or below which an object is unlike training
@@ -18,12 +18,12 @@ _SIDES = {"l68": (0.68, -1), "u68": (0.68, 1), "l95": (0.95, -1), "u95": (0.95, 
 NOBODY = "no model of the run gives p(z) that could be judged on objects that it did not learn from; name one in `release.z_phot`"
 
 
-def metadata(choice: dict | None) -> dict[str, str]:
+def metadata(chosen: dict | None) -> dict[str, str]:
     """What a catalog's metadata say of a choice (`choose-z-phot`'s JSON: model, why, interval)."""
-    if choice is None:
+    if chosen is None:
         return {}
-    about = {"z_phot_model": choice["model"], "z_phot_why": choice["why"], "z_phot_flag_bits": flag_names(Z_PHOT_BITS)}
-    return about | ({"z_phot_point": "median of p(z)"} if choice["model"] else {})
+    about = {"z_phot_model": chosen["model"], "z_phot_why": chosen["why"], "z_phot_flag_bits": flag_names(Z_PHOT_BITS)}
+    return about | ({"z_phot_point": "median of p(z)"} if chosen["model"] else {})
 
 
 def none(n: int) -> dict[str, np.ndarray]:
@@ -62,6 +62,19 @@ def columns(model: str, block: dict, edges, seen, unlike, rows=None) -> dict[str
 def width(found: dict) -> np.ndarray:
     """(n,) length of the 68 % interval over 1 + z_phot."""
     return (found["z_phot_u68"] - found["z_phot_l68"]) / (1 + found["z_phot"])
+
+
+def cuts(found: dict, truth, like: list[dict] | None = None) -> list[dict]:
+    """Rows of `choice.cuts` of NAMES of objects with truths (n,): for every flag that occurs and shares of the narrowest, or the
+    same cuts as the rows `like` of another sample."""
+    raised = {name: (found["z_phot_flags"] & (1 << bit)) != 0 for name, bit in Z_PHOT_BITS.items() if name != "no_z_phot"}
+    limits = None
+    if like is None:
+        raised = {name: where for name, where in raised.items() if where.any()}
+    else:
+        raised = {name: where for name, where in raised.items() if f"without {name}" in [row["cut"] for row in like]}
+        limits = [row["width_max"] for row in like if np.isfinite(row["width_max"])]
+    return choice.cuts(found["z_phot"], width(found), found["z_phot_flags"] != 0, truth, raised, limits)
 
 
 def usual(block: dict) -> dict[float, float]:

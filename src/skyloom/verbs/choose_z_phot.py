@@ -12,7 +12,6 @@ from skyloom.dataset.table import Table
 from skyloom.errors import InputError
 from skyloom.pz import choice, distribution, evaluation, histogram, scores
 from skyloom.release import zphot
-from skyloom.release.flags import Z_PHOT_BITS
 from skyloom.verbs import common
 
 LEARNED = "it learned from `select`, where models are judged"
@@ -95,12 +94,10 @@ def _terms(arrays, edges, rows, z) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cuts(model, block, data: Table, support, held, truth, settings) -> list[dict]:
-    """Rows of `choice.cuts` of the objects `held`."""
+    """Rows of `zphot.cuts` of the objects `held`."""
     surveys = data.surveys()
     magnitudes = [] if surveys else data.magnitudes
     seen = zphot.observed(data.columns(["object_id", *magnitudes]), magnitudes, data.status()[0], surveys)
     unlike = zphot.extrapolated(store.columns(support))
     found = zphot.columns(model, block, distribution.grid(*settings["grid"]), seen[held], unlike[held], held)
-    flags = {name: (found["z_phot_flags"] & (1 << bit)) != 0 for name, bit in Z_PHOT_BITS.items()}
-    raised = {name: where for name, where in flags.items() if where.any() and name != "no_z_phot"}
-    return choice.cuts(found["z_phot"], zphot.width(found), found["z_phot_flags"] != 0, truth, raised)
+    return zphot.cuts(found, truth)
