@@ -23,7 +23,7 @@ rule report:
     resources:
         mem_mb=1500,
     params:
-        settings=settings(archive=config["archive"]),
+        settings=settings(archive=config["archive"], z_phot=config["release"]["z_phot"]),
         code=fingerprint("report"),
         stamps=lambda wildcards, input: option("--stamps", input.stamps),
         z_phot=lambda wildcards, input: option("--z-phot", input.z_phot),

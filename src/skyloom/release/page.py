@@ -8,19 +8,24 @@ import json
 import numpy as np
 
 from skyloom import store, textfiles
-from skyloom.release import figures, report
+from skyloom.release import figures, report, zphot
 
 _CANDIDATES = {"model": "model", "cde_loss": "CDE loss", "cde_above": "above the chosen [95 %]", "pit_ks": "PIT-KS",
                "pit_worse": "above its best rival's [95 %]", "n": "objects"}
 
 
-def z_phot(choice, cuts, testing, folder) -> list[tuple[str, str]]:
-    """Which model stands for z_phot and why, a row a candidate, and what cuts on its flags and widths buy: files of the verbs
-    choose-z-phot and evaluate."""
+def z_phot(paths, folder) -> list[tuple[str, str]]:
+    """Which model stands for z_phot and why, a row a candidate, and what cuts on its flags and widths buy.
+
+    `paths`: of the choice and its cuts (verb choose-z-phot), of the same cuts on testing (evaluate); none where nobody stands.
+    """
     import pandas
 
-    told = json.loads(textfiles.read(choice))
-    rows = pandas.concat([pandas.read_csv(path) for path in (cuts, testing)], ignore_index=True)
+    title = "One redshift to use"
+    if not paths:
+        return [(title, f"<p>No model stands for z_phot: {html.escape(zphot.NOBODY)}.</p>")]
+    told = json.loads(textfiles.read(paths[0]))
+    rows = pandas.concat([pandas.read_csv(path) for path in paths[1:]], ignore_index=True)
     calibrated = f", calibrated by {told['calibration']}" if told["calibration"] != "none" else ""
     kinds = "; ".join(f"{float(level):.0%}: {kind}" for level, kind in told["intervals"].items())
     text = (f"<p><b>z_phot is the median of p(z) of {html.escape(told['model'] + calibrated)}</b>: {html.escape(told['why'])}. "
@@ -30,7 +35,7 @@ def z_phot(choice, cuts, testing, folder) -> list[tuple[str, str]]:
     figures.drawn(figures.cuts, folder / "cuts.png", rows)
     text += report.figure(folder / "cuts.png", "What is gained by keeping fewer: flagged objects dropped, then the widest 68 % "
                                                "intervals; width = their length over 1 + z")
-    return [("One redshift to use", text + _recommended(rows))]
+    return [(title, text + _recommended(rows))]
 
 
 def _candidates(rows: list[dict]):

@@ -43,8 +43,8 @@ def run(args) -> None:
         if args.stamps:
             sections += page.stamps(args.stamps, Path(folder))
         sections += _training(args.histories, Path(folder))
-        if args.z_phot:
-            sections += page.z_phot(*args.z_phot, Path(folder))
+        if args.settings["z_phot"] != "none":
+            sections = page.z_phot(args.z_phot, Path(folder)) + sections
     sections += _evaluation(args)
     sections.append(("Leaks between splits (pairs; all should be 0)", report.table(pandas.read_csv(args.leaks))))
     title = f"skyloom: run {args.settings['run']}, {len(catalog)} objects"
