@@ -10,8 +10,7 @@ from skyloom import store
 from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.pz import distribution
-from skyloom.release import catalog, zphot
-from skyloom.release.flags import Z_PHOT_BITS
+from skyloom.release import catalog, flags, zphot
 
 N, GRID = 400, [-0.1, 2.5, 0.01]
 EDGES = distribution.grid(*GRID)
@@ -34,7 +33,8 @@ def written(folder):
         for seed in (1, 2):
             arrays = mixture(z + scale * rng.standard_normal(N))
             columns = {"object_id": ids, "split": split, "z": arrays["means"][:, 0], **arrays}
-            store.write_columns(folder / f"{name}{seed}.h5", columns, {"model": name, "seed": seed, "data_hash": "x", "model_code": "y"})
+            store.write_columns(folder / f"{name}{seed}.h5", columns, {"model": name, "seed": seed,
+                                                                         "data_hash": "x", "model_code": "y"})
     store.write_columns(folder / "support.h5", {"object_id": ids, "p_value": np.full(N, 0.5), "pattern_seen": np.ones(N, bool),
                                                 "in_range": np.ones(N, bool)})
     return ids, z, subset
@@ -133,7 +133,7 @@ def test_columns_are_the_median_with_conformal_intervals_where_there_are():
     assert tuple(found) == zphot.NAMES and found["z_phot_flags"].dtype == np.int32
     assert [found[name][0] for name in zphot.NAMES[:5]] == pytest.approx([0.5, 0.45028, 0.54972, 0.40200, 0.59800], abs=4e-4)
     assert all(np.isnan(found[name][1]) for name in zphot.NAMES[:5])
-    assert found["z_phot_flags"].tolist() == [0, 1 << Z_PHOT_BITS["no_z_phot"]] and found["z_phot_model"].tolist() == ["m", "m"]
+    assert found["z_phot_flags"].tolist() == [0, 1 << zphot.BITS["no_z_phot"]] and found["z_phot_model"].tolist() == ["m", "m"]
     # conformal, of which 0.95 had too few objects
     wide = zphot.columns("m", one | {"conformal": (one["arrays"], {0.68: 0.4, 0.95: 0.5})}, EDGES, yes, no)
     assert [wide[name][0] for name in zphot.NAMES[1:5]] == pytest.approx([0.43592, 0.56408, 0.40200, 0.59800], abs=4e-4)
@@ -148,10 +148,12 @@ def test_every_flag_of_z_phot_is_raised_by_its_cause():
     causes = {"broad": {"arrays": mixture(np.array([1.0]), 0.25)}, "multi_modal": {"arrays": two},
               "outside_grid": block([2.5]), "no_z_phot": block([np.nan]), "no_band_observed": block([0.5]),
               "extrapolated": block([0.5])}
-    assert set(causes) == set(Z_PHOT_BITS)
+    assert set(causes) == set(zphot.BITS)
+    assert {name: bit for name, bit in zphot.BITS.items() if name in flags.BITS} == {"no_z_phot": 7, "extrapolated": 21}
+    assert all(flags.BITS[name] == zphot.BITS[name] for name in ("no_z_phot", "extrapolated"))
     for name, one in causes.items():
         found = zphot.columns("m", one, EDGES, np.array([name != "no_band_observed"]), np.array([name == "extrapolated"]))
-        raised = {flag for flag, bit in Z_PHOT_BITS.items() if found["z_phot_flags"][0] & (1 << bit)}
+        raised = {flag for flag, bit in zphot.BITS.items() if found["z_phot_flags"][0] & (1 << bit)}
         assert raised == {name} | ({"broad"} if name == "multi_modal" else set()), name
     assert not zphot.columns("m", block([0.5]), EDGES, np.ones(1, bool), np.zeros(1, bool))["z_phot_flags"].any()
 

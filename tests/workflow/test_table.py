@@ -18,7 +18,6 @@ from skyloom.errors import InputError
 from skyloom.models.families import tabular
 from skyloom.release import zphot
 from skyloom.release.catalog import BITS, combine_predictions
-from skyloom.release.flags import Z_PHOT_BITS
 from skyloom.verbs import peer
 
 HERE = Path(__file__).parent
@@ -105,8 +104,8 @@ def test_one_redshift_stands_right_after_the_position(small):
     fresh = known[(known["split"] == "testing") & (known["object_id"] < 9000)]
     assert fresh["z_spec"].between(fresh["z_phot_l68"], fresh["z_phot_u68"]).mean() == pytest.approx(0.68, abs=0.15)
     far = known["object_id"] >= 9000
-    assert ((known["z_phot_flags"] & (1 << Z_PHOT_BITS["extrapolated"])) != 0)[far].mean() > 0.95
-    assert json.loads(meta["z_phot_flag_bits"]) == {str(bit): name for name, bit in Z_PHOT_BITS.items()}
+    assert ((known["z_phot_flags"] & (1 << zphot.BITS["extrapolated"])) != 0)[far].mean() > 0.95
+    assert json.loads(meta["z_phot_flag_bits"]) == {str(bit): name for name, bit in zphot.BITS.items()}
     with store.reading(small / "catalog" / "pz_phot.hdf5") as phot, store.reading(
             small / "catalog" / f"pz_{model}.hdf5") as own:
         assert np.array_equal(phot["ancil/object_id"][:], catalog["object_id"])

@@ -1,5 +1,4 @@
-"""The bits of the catalog's `flags`, ours and one for every imaging survey, and of `z_phot_flags`. Imports no numpy: the config
-is checked with it."""
+"""The bits of the catalog's `flags`: ours, and one for every imaging survey. Imports no numpy: the config is checked with it."""
 
 from __future__ import annotations
 
@@ -11,9 +10,6 @@ from skyloom.surveys import imaging
 BITS = {"g_not_ok": 0, "r_not_ok": 1, "i_not_ok": 2, "z_not_ok": 3, "y_not_ok": 4, "missing_magnitude": 5,
         "no_z_std": 6, "no_z_phot": 7, "no_source": 8, "blend": 9, "edge": 10, "no_psf": 11, "sersic_failed": 12,
         "masked_pixels": 13, "extraction_failed": 14, "target_off_centre": 15, "no_z_spec_err": 16, "extrapolated": 21}
-# of `z_phot_flags`; what both columns know has the same bit in both
-Z_PHOT_BITS = {"no_band_observed": 0, "broad": 1, "multi_modal": 2, "outside_grid": 3, "no_z_phot": BITS["no_z_phot"],
-               "extrapolated": BITS["extrapolated"]}
 HIGHEST = 30  # flags are int32, without its sign
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from skyloom.cutouts.stamps import STATUS
 from skyloom.pz import choice, distribution, histogram, tomography
-from skyloom.release.flags import Z_PHOT_BITS, flag_names
 
+# of `z_phot_flags`; what the catalog's `flags` know, too, has the same name and bit there
+BITS = {"no_band_observed": 0, "broad": 1, "multi_modal": 2, "outside_grid": 3, "no_z_phot": 7, "extrapolated": 21}
 UNLIKE = 0.01  # conformal p-value at or below which an object is unlike training
 BROAD = 0.2  # length of the 68 % interval over 1 + z from which p(z) is broad
 SECOND = 0.1  # probability around a second peak from which p(z) has several
@@ -22,14 +25,15 @@ def metadata(chosen: dict | None) -> dict[str, str]:
     """What a catalog's metadata say of a choice (`choose-z-phot`'s JSON: model, why, interval)."""
     if chosen is None:
         return {}
-    about = {"z_phot_model": chosen["model"], "z_phot_why": chosen["why"], "z_phot_flag_bits": flag_names(Z_PHOT_BITS)}
+    about = {"z_phot_model": chosen["model"], "z_phot_why": chosen["why"],
+             "z_phot_flag_bits": json.dumps({str(bit): name for name, bit in BITS.items()})}
     return about | ({"z_phot_point": "median of p(z)"} if chosen["model"] else {})
 
 
 def none(n: int) -> dict[str, np.ndarray]:
     """The columns of a catalog in which no model stands for z_phot."""
     return {name: np.full(n, np.nan) for name in NAMES[:5]} | {
-        "z_phot_flags": np.full(n, 1 << Z_PHOT_BITS["no_z_phot"], np.int32), "z_phot_model": np.full(n, "", object)}
+        "z_phot_flags": np.full(n, 1 << BITS["no_z_phot"], np.int32), "z_phot_model": np.full(n, "", object)}
 
 
 def columns(model: str, block: dict, edges, seen, unlike, rows=None) -> dict[str, np.ndarray]:
@@ -55,7 +59,7 @@ def columns(model: str, block: dict, edges, seen, unlike, rows=None) -> dict[str
             "outside_grid": found.pop("outside") >= OUTSIDE}
     flags = np.zeros(len(z), np.int32)
     for name, where in told.items():
-        flags[where] |= 1 << Z_PHOT_BITS[name]
+        flags[where] |= 1 << BITS[name]
     return {**found, "z_phot_flags": flags, "z_phot_model": np.full(len(z), model, object)}
 
 
@@ -67,7 +71,7 @@ def width(found: dict) -> np.ndarray:
 def cuts(found: dict, truth, like: list[dict] | None = None) -> list[dict]:
     """Rows of `choice.cuts` of NAMES of objects with truths (n,): for every flag that occurs and shares of the narrowest, or the
     same cuts as the rows `like` of another sample."""
-    raised = {name: (found["z_phot_flags"] & (1 << bit)) != 0 for name, bit in Z_PHOT_BITS.items() if name != "no_z_phot"}
+    raised = {name: (found["z_phot_flags"] & (1 << bit)) != 0 for name, bit in BITS.items() if name != "no_z_phot"}
     limits = None
     if like is None:
         raised = {name: where for name, where in raised.items() if where.any()}
