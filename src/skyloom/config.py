@@ -68,6 +68,7 @@ def complete(config: dict) -> dict:
     """
     known = schema()
     config = copy.deepcopy(config)
+    trainings.refuse_taken(config)
     _refuse_unknown(config, known, known, "")
     _refuse_unknown_options(config)
     config = _with_defaults(config, known, known)
@@ -221,6 +222,7 @@ def _across(config: dict) -> None:
 
     flags.flag_bits(stamps["surveys"])
     _models(config)
+    trainings.check(config)
     local = config["local"]
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
         raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "

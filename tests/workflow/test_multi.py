@@ -117,7 +117,7 @@ def test_every_module_a_verb_imported_is_in_its_fingerprint(multi):
                                           "download-map", "measure-dust", "measure-photometry", "measure-structure",
                                           "assign-splits", "pack-multi", "train", "predict", "attribute",
                                           "summarize-attribution", "degrade", "rank-sweep",
-                                          "support", "build-catalog", "evaluate", "report"})
+                                          "support", "choose-z-phot", "build-catalog", "evaluate", "report"})
 
 
 def test_a_changed_cut_or_match_reruns_the_compilation_and_asks_no_survey(multi, tmp_path):
@@ -238,6 +238,8 @@ def test_forced_photoz_equals_the_runs_own_value(multi, tmp_path):
             one_seed = name.endswith("_epistemic")  # undefined: it is the scatter over seeds
             assert table[name].to_numpy() == pytest.approx(same[name].to_numpy(), abs=1e-6, nan_ok=one_seed), name
     assert (table[["status_ps1", "status_galex", "status_unwise"]] == "ok").all(axis=None)
+    assert set(table["z_phot_model"]) == {"mantis_late"}
+    assert table["z_phot"].to_numpy() == pytest.approx(same["z_mantis_late_median"].to_numpy(), abs=1e-6)
 
 
 def test_forced_photoz_where_nobody_looked_and_with_bad_positions(multi, tmp_path):

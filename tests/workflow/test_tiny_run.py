@@ -65,6 +65,22 @@ def test_the_catalog_has_the_contracts_columns_in_both_formats(tiny_run):
         result(tiny_run, "catalog/photoz_catalog.parquet")))
 
 
+def test_without_pz_no_model_stands_for_z_phot(tiny_run):
+    """Points alone: the columns are there, empty and flagged, in every format, and the page says why."""
+    from astropy.table import Table
+
+    from skyloom.release import zphot
+    from skyloom.store import parquet_meta
+
+    path = result(tiny_run, "catalog/photoz_catalog.parquet")
+    catalog, fits = pandas.read_parquet(path), Table.read(path.with_suffix(".fits"))
+    assert tuple(catalog)[3:10] == tuple(fits.colnames)[3:10] == zphot.NAMES
+    assert catalog["z_phot"].isna().all() and np.isnan(np.asarray(fits["z_phot"])).all()
+    assert set(catalog["z_phot_model"]) == {""} and set(catalog["z_phot_flags"]) == {1 << 7}
+    assert parquet_meta(path)["z_phot_why"] == zphot.NOBODY and not result(tiny_run, "catalog/pz_phot.hdf5").exists()
+    assert zphot.NOBODY.split("`")[0] in result(tiny_run, "report.html").read_text()
+
+
 def test_every_status_occurs(tiny_run):
     seen = set()
     for path in result(tiny_run, "cutouts/hsc").glob("*.h5"):

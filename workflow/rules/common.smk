@@ -76,6 +76,12 @@ FAMILIES = {model: families.of(model) for model in {**config["models"], **SWEEP}
 OPTIONS = {model: FAMILIES[model].options(given) for model, given in {**config["models"], **SWEEP}.items()}
 FUSIONS = [model for model in MODELS if FAMILIES[model].reads == "surveys"]
 WITH_PZ = [model for model in MODELS if FAMILIES[model].gives_pz(OPTIONS[model])]
+# Models with p(z) that learned from `select`, where models are judged.
+LEARNED = [model for model in WITH_PZ if OPTIONS[model].refit]
+STACK = ["stack"] if config["stack"]["models"] else []
+WITH_PZ += STACK
+# Whether a model stands for z_phot: one that is named, the only one, or the best of those that can be judged.
+Z_PHOT = trainings.stands(config["release"]["z_phot"], WITH_PZ, LEARNED)
 MODEL_SURVEYS = {model: list(FAMILIES[model].surveys(OPTIONS[model])) for model in FUSIONS}
 SEEDS = config["train"]["seeds"]
 # The name of the evaluation table where it is one that is set aside for the end.
