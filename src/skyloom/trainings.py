@@ -1,5 +1,5 @@
-"""Which networks a configuration trains: its models, their ablations, the grid of a sweep; which of them it stacks, and which one
-stands for z_phot."""
+"""Which networks a configuration trains: its models, their ablations, the grid of a sweep, the sizes of a learning curve; which of
+them it stacks, and which one stands for z_phot."""
 
 from __future__ import annotations
 
@@ -83,3 +83,13 @@ def _stack(asked: dict, options: dict, with_pz: list[str]) -> None:
                              "fitted; set `refit: false` or drop it")
     if len(asked["models"]) == 1:
         raise InputError(f"`stack.models` names {asked['models'][0]} alone; a stack needs two models or more")
+
+
+def points(block: dict) -> dict[str, tuple[str, int]]:
+    """{`{model}_n{size}`: (model, size)} of a learning curve's `models` and `sizes`."""
+    return {f"{model}_n{size}": (model, size) for model in block["models"] for size in block["sizes"]}
+
+
+def learning(models: dict, block: dict) -> dict:
+    """{`{model}_n{size}`: options} of the trainings of a learning curve: the model's options with so many `objects`."""
+    return {name: {**models[model], "objects": size} for name, (model, size) in points(block).items()}

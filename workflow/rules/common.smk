@@ -72,8 +72,10 @@ for service in SERVICES:
 COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"
 MODELS = sorted(config["models"])
 SWEEP = trainings.sweep(config["models"], config["sweep"])
-FAMILIES = {model: families.of(model) for model in {**config["models"], **SWEEP}}
-OPTIONS = {model: FAMILIES[model].options(given) for model, given in {**config["models"], **SWEEP}.items()}
+LEARNING = trainings.learning(config["models"], config["learning"])
+TRAINED = {**config["models"], **SWEEP, **LEARNING}
+FAMILIES = {model: families.of(model) for model in TRAINED}
+OPTIONS = {model: FAMILIES[model].options(given) for model, given in TRAINED.items()}
 FUSIONS = [model for model in MODELS if FAMILIES[model].reads == "surveys"]
 WITH_PZ = [model for model in MODELS if FAMILIES[model].gives_pz(OPTIONS[model])]
 # Models with p(z) that learned from `select`, where models are judged.

@@ -6,8 +6,12 @@ rule report:
         ledger=f"{RESULTS}/ledger.csv",
         lost=f"{RESULTS}/lost.parquet",
         metrics=f"{RESULTS}/evaluation/metrics.csv",
-        figures=rules.evaluate.output.figures + attribution_figure(),
-        tables=rules.evaluate.output.tables + fusion_tables(),
+        figures=rules.evaluate.output.figures
+        + attribution_figure()
+        + (rules.learning.output.figures if LEARNING else []),
+        tables=rules.evaluate.output.tables
+        + fusion_tables()
+        + (rules.learning.output.tables if LEARNING else []),
         z_phot=([*rules.choose_z_phot.output, f"{RESULTS}/evaluation/z_phot_testing.csv"] if Z_PHOT else []),
         leaks=f"{RESULTS}/dataset/leaks.csv",
         stamps=lambda wildcards: (

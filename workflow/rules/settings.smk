@@ -76,14 +76,14 @@ def model_data(splits):
 
 def model_settings(wildcards):
     """The model's block with the training settings."""
-    options = {**config["models"], **SWEEP}[wildcards.model]
+    options = TRAINED[wildcards.model]
     own = {"acquisition": acquired()} if FAMILIES[wildcards.model].reads == "surveys" else {}
     return settings("train", model=wildcards.model, seed=int(wildcards.seed), options=options, **own)
 
 
 def tuned(wildcards):
     """The settings chosen for a model with `tune`."""
-    wanted = wildcards.model in config["models"] and OPTIONS[wildcards.model].tune
+    wanted = wildcards.model not in SWEEP and OPTIONS[wildcards.model].tune
     return [f"{RESULTS}/models/{wildcards.model}/tuned.json"] if wanted else []
 
 
@@ -95,7 +95,7 @@ def reweighted(wildcards):
 
 def tune_settings(wildcards):
     """The model's block with what cross-validation needs; one choice for all seeds."""
-    own = {"model": wildcards.model, "seed": SEEDS[0], "options": config["models"][wildcards.model]}
+    own = {"model": wildcards.model, "seed": SEEDS[0], "options": TRAINED[wildcards.model]}
     return settings("tuning", threads=config["train"]["threads"], device=config["train"]["device"], **own)
 
 
