@@ -1,5 +1,5 @@
-"""Which networks a configuration trains: its models, their ablations, the grid of a sweep, the sizes of a learning curve; which of
-them it stacks, and which one stands for z_phot."""
+"""Which networks a configuration trains: its models, their ablations, the grid of a sweep, the sizes of a learning curve; which
+of them it stacks, and which one stands for z_phot."""
 
 from __future__ import annotations
 
