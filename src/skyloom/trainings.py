@@ -92,8 +92,9 @@ def points(block: dict) -> dict[str, tuple[str, int]]:
 
 
 def learning(models: dict, block: dict) -> dict:
-    """{`{model}_n{size}`: options} of the trainings of a learning curve: the model's options with so many `objects`."""
-    return {name: {**models[model], "objects": size} for name, (model, size) in points(block).items()}
+    """{`{model}_n{size}`: options} of the trainings of a learning curve: the model's options with so many `objects`. A stack is
+    no training."""
+    return {name: {**models[model], "objects": size} for name, (model, size) in points(block).items() if model in models}
 
 
 def check_learning(config: dict) -> None:
@@ -102,8 +103,11 @@ def check_learning(config: dict) -> None:
     if bool(models) != bool(sizes):
         given, lacking = ("models", "sizes") if models else ("sizes", "models")
         raise InputError(f"`learning` names {given} but no {lacking}; give both or neither")
+    lacking = [name for name in config["stack"]["models"] if name not in models]
+    if "stack" in models and config["stack"]["models"] and lacking:
+        raise InputError(f"`learning.models` names stack, but not its member {lacking[0]}; name all of `stack.models` there")
     for name in models:
-        if name not in config["models"]:
+        if name not in config["models"] and not (name == "stack" and config["stack"]["models"]):
             near = typed.nearest(name, config["models"])
             raise InputError(f"`learning.models` names {name}, which is no model of `models`{near}; known: "
                              f"{', '.join(config['models']) or 'none'}")

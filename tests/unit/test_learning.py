@@ -143,6 +143,18 @@ def test_names_of_a_learning_curve_map_to_their_family():
     assert trainings.learning(models, {"models": [], "sizes": []}) == {}
 
 
+def test_a_stack_is_a_point_of_the_curve_and_no_training():
+    block = {"models": ["tabular", "tabular_b", "stack"], "sizes": [9]}
+    models = {"tabular": {}, "tabular_b": {}}
+    assert trainings.points(block)["stack_n9"] == ("stack", 9)
+    assert list(trainings.learning(models, block)) == ["tabular_n9", "tabular_b_n9"]
+    config(models=models, learning=block, stack={"models": ["tabular", "tabular_b"]})
+    with pytest.raises(InputError, match="names stack, which is no model"):
+        config(models=models, learning=block)
+    with pytest.raises(InputError, match="names stack, but not its member tabular_b"):
+        config(models=models, learning={**block, "models": ["tabular", "stack"]}, stack={"models": ["tabular", "tabular_b"]})
+
+
 def config(**more):
     return configuration.complete({"run": "t", "archive": "embedded", "models": {"tabular": {}}, **more})
 

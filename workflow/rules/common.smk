@@ -73,6 +73,8 @@ COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "lo
 MODELS = sorted(config["models"])
 SWEEP = trainings.sweep(config["models"], config["sweep"])
 LEARNING = trainings.learning(config["models"], config["learning"])
+# Stacks of the same sizes: no trainings.
+STACKED = [name for name in trainings.points(config["learning"]) if name not in LEARNING]
 TRAINED = {**config["models"], **SWEEP, **LEARNING}
 FAMILIES = {model: families.of(model) for model in TRAINED}
 OPTIONS = {model: FAMILIES[model].options(given) for model, given in TRAINED.items()}

@@ -4,9 +4,7 @@ if LEARNING:
     rule learning:
         """Metrics of every model and size on testing, in pairs, inside cells of colour; losses over training steps."""
         input:
-            predictions=expand(
-                f"{RESULTS}/models/{{model}}/seed{{seed}}/predictions.h5", model=LEARNING, seed=SEEDS
-            ),
+            predictions=[path for name in [*LEARNING, *STACKED] for path in predictions_of(name)],
             cards=expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json", model=LEARNING, seed=SEEDS),
             histories=expand(
                 f"{RESULTS}/models/{{model}}/seed{{seed}}/history.csv", model=LEARNING, seed=SEEDS

@@ -41,19 +41,23 @@ rule support:
 rule stack:
     """A mixture of models' p(z) as one more model."""
     input:
-        predictions=[path for model in config["stack"]["models"] for path in predictions_of(model)],
+        predictions=lambda wildcards: [
+            path for model in stack_members(wildcards) for path in predictions_of(model)
+        ],
         data=packed(SPLITS),
     output:
-        predictions=f"{RESULTS}/models/stack/predictions.h5",
-        weights=report(f"{RESULTS}/models/stack/stack.json", category="Evaluation"),
+        predictions=f"{RESULTS}/models/{{stack}}/predictions.h5",
+        weights=report(f"{RESULTS}/models/{{stack}}/stack.json", category="Evaluation"),
     log:
-        f"logs/{RUN}/stack.log",
+        f"logs/{RUN}/{{stack}}.log",
+    wildcard_constraints:
+        stack=r"stack(_n\d+)?",
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=1500,
     params:
-        settings=settings("stack", seed=SEEDS[0], grid=config["evaluation"]["grid"]),
+        settings=stack_settings,
         code=fingerprint("stack"),
     shell:
         "python -m skyloom stack --settings {params.settings:q} --predictions {input.predictions:q} --data {input.data:q} "

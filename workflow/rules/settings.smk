@@ -129,9 +129,20 @@ def sweep_points():
 
 def predictions_of(model):
     """The predictions of all seeds of a model; a stack has one file of all its members' seeds."""
-    if model in STACK:
+    if model in STACK + STACKED:
         return [f"{RESULTS}/models/{model}/predictions.h5"]
     return expand(f"{RESULTS}/models/{model}/seed{{seed}}/predictions.h5", seed=SEEDS)
+
+
+def stack_members(wildcards):
+    """The members of a stack, at its size where it is one of a learning curve."""
+    return [f"{model}{wildcards.stack.removeprefix('stack')}" for model in config["stack"]["models"]]
+
+
+def stack_settings(wildcards):
+    """Name, members and columns of a stack."""
+    own = {"name": wildcards.stack, "models": stack_members(wildcards), "columns": config["stack"]["columns"]}
+    return settings(seed=SEEDS[0], grid=config["evaluation"]["grid"], **own)
 
 
 def predictions(wildcards=None):

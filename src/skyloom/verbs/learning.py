@@ -28,7 +28,7 @@ STEPS = ("model", "n_train", "seed", "step", "select_loss")
 def arguments(parser) -> None:
     common.settings_argument(parser)
     parser.add_argument("--predictions", nargs="+", required=True, help="of every model, size and seed")
-    parser.add_argument("--cards", nargs="+", required=True, help="model.json of the same")
+    parser.add_argument("--cards", nargs="+", required=True, help="model.json of the same, but of stacks")
     parser.add_argument("--histories", nargs="+", required=True, help="history.csv of the same, in the order of the cards")
     parser.add_argument("--training", required=True, help="packed training file: colours, of which cells are made")
     parser.add_argument("--testing", required=True, help="packed testing file")
@@ -67,7 +67,7 @@ def _tested(args, settings: dict, points: dict) -> dict[str, list[tuple]]:
     for name, (model, size) in points.items():
         whole = Ensemble(members[name])
         at = whole.rows_of(ids)
-        for one in whole.members:
+        for one in (one for one in whole.members if "members" not in one.about):  # a stack is an ensemble, of no seed
             said = learning.said(evaluation.objects(one.z, one.pz, at, zs, edges))
             number = int(one.about["seed"])
             out["curves"] += [(model, size, number, "testing", *row) for row in learning.rows(said, zs, parts, few, seed)]

@@ -41,7 +41,7 @@ def run(args) -> None:
     fold_of = np.full(len(z), -1)
     fold_of[held] = fold
     meta = common.provenance(settings)
-    meta |= {"model": MODEL, "seed": settings["seed"], "members": ",".join(members), "model_code": digest(
+    meta |= {"model": settings.get("name", MODEL), "seed": settings["seed"], "members": ",".join(members), "model_code": digest(
         [meta["code_hash"], *(one.about["model_code"] for whole in members.values() for one in whole.members)])}
     with store.streaming(args.out, len(z), meta, distribution.SHARED) as append:
         for rows in distribution.blocks(len(z)):
