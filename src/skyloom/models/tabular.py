@@ -148,10 +148,7 @@ class Tabular(nn.Module):
         self.head = nn.Linear(width, outputs)
 
     def forward(self, image, raw):
-        return self.rest(self.first(self.features(raw)))
-
-    def rest(self, x):
-        """(n, outputs) of the first layer's numbers (n, width)."""
+        x = self.first(self.features(raw))
         for block in self.blocks:
             x = x + block(x)
         return self.head(nn.functional.silu(x))

@@ -87,17 +87,12 @@ class Tabular(Family):
         return {"inputs": tuple("grizy"), "table": {"columns": list("grizy"), "extra": []},
                 "head": Head(options.head, options.outputs, 0.0, 1.0).facts()}
 
-    def network(self, card, *sizes):
-        """The network of a card, `sizes` as `models.tabular.Tabular` takes them."""
-        from skyloom.models import tabular
-
-        return tabular.Tabular(*sizes)
-
     def build(self, card):
         """For the card's columns, with its features' constants."""
+        from skyloom.models import tabular
+
         options, head, columns = card.options, self.head(card), len(card.table["columns"])
-        sizes = columns, 2 * len(card.table["extra"]), head.outputs, options.width, options.depth, options.dropout
-        net = self.network(card, *sizes)
+        net = tabular.Tabular(columns, 2 * len(card.table["extra"]), head.outputs, options.width, options.depth, options.dropout)
         head.start(net.head)
         if "features" in card.table:
             net.features.load(card.table["features"])

@@ -36,11 +36,11 @@ def annuli(flux, cov, table=None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def bulge_disk(fit: dict[str, np.ndarray], table=None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The same from a bulge + disc fit's bulge_flux, disk_flux, their errors and `bulge_disk_cov`, each (n, band),
-    bulge_re, disk_re, their errors, disk_q, each (n,): `bulge_{b}` the bulge's share of light, `bulge_{b}-{b + 1}` its change,
+    """The same from a bulge + disc fit's bulge_flux, disk_flux, their errors and cov, each (n, band), bulge_re, disk_re and the
+    errors of their logarithms, disk_q, each (n,): `bulge_{b}` the bulge's share of the light, `bulge_{b}-{b + 1}` its change,
     `ln_disk_re`, `ln_bulge_re`, `ln_disk_q`, colours as for `annuli`."""
     bulge, disk = (np.asarray(fit[f"{part}_flux"], float) for part in ("bulge", "disk"))
-    vb, vd, both = fit["bulge_flux_err"] ** 2, fit["disk_flux_err"] ** 2, np.asarray(fit["bulge_disk_cov"], float)
+    vb, vd, both = fit["bulge_flux_err"] ** 2, fit["disk_flux_err"] ** 2, np.asarray(fit["cov"], float)
     whole = bulge + disk
     with np.errstate(invalid="ignore", divide="ignore"):
         share = bulge / whole
@@ -51,9 +51,8 @@ def bulge_disk(fit: dict[str, np.ndarray], table=None) -> dict[str, tuple[np.nda
     out |= {f"bulge_{b}-{b + 1}": (share[:, b] - share[:, b + 1], np.hypot(error[:, b], error[:, b + 1]))
             for b in range(share.shape[1] - 1)}
     with np.errstate(invalid="ignore", divide="ignore"):
-        disc_error, bulge_error = fit["disk_re_err"] / fit["disk_re"], fit["bulge_re_err"] / fit["bulge_re"]
-        out |= {"ln_disk_re": (np.log(fit["disk_re"]), disc_error), "ln_bulge_re": (np.log(fit["bulge_re"]), bulge_error),
-                "ln_disk_q": (np.log(fit["disk_q"]), 0.5 * disc_error)}
+        out |= {"ln_disk_re": (np.log(fit["disk_re"]), fit["disk_ln_re_err"]), "ln_bulge_re": (np.log(fit["bulge_re"]),
+                fit["bulge_ln_re_err"]), "ln_disk_q": (np.log(fit["disk_q"]), 0.5 * fit["disk_ln_re_err"])}
     return out | _colours(whole, np.sqrt(np.maximum(vb + vd + 2 * both, 0)), table)
 
 
