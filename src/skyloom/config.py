@@ -292,7 +292,7 @@ def _sweeps(config: dict, known: dict) -> None:
 def _models(config: dict) -> None:
     """Networks of several surveys need a multi-survey run with their surveys, the others a run of one survey."""
     surveys, local, several = config["stamps"]["surveys"], config["archive"] == "local", acquisition.several(config)
-    _learning(config)
+    trainings.check_learning(config)
     for name, given in {**config["models"], **trainings.sweep(config["models"], config["sweep"])}.items():
         family = families.of(name)
         options, fusion = family.options(given), family.reads == "surveys"
@@ -317,21 +317,3 @@ def _models(config: dict) -> None:
         if name not in fusions:
             raise InputError(f"`attribution.models` names {name}, which is no fusion model of `models`; "
                              f"known: {', '.join(fusions) or 'none'}")
-
-
-def _learning(config: dict) -> None:
-    """A learning curve needs models, sizes and truths, and names that no model has."""
-    models, sizes = config["learning"]["models"], config["learning"]["sizes"]
-    if bool(models) != bool(sizes):
-        given, lacking = ("models", "sizes") if models else ("sizes", "models")
-        raise InputError(f"`learning` names {given} but no {lacking}; give both or neither")
-    for name in models:
-        if name not in config["models"]:
-            near = typed.nearest(name, config["models"])
-            raise InputError(f"`learning.models` names {name}, which is no model of `models`{near}; known: "
-                             f"{', '.join(config['models']) or 'none'}")
-    taken = [name for name in trainings.learning(config["models"], config["learning"]) if name in config["models"]]
-    if taken:
-        raise InputError(f"`models.{taken[0]}` has the name of a model of `learning`; rename it")
-    if models and config["archive"] == "local" and "training" not in config["local"]["tables"]:
-        raise InputError("`learning` needs redshifts, but `local.tables` names no training table; name one, or empty `learning`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 
+from skyloom import typed
 from skyloom.errors import InputError
 from skyloom.models import families
 
@@ -93,3 +94,21 @@ def points(block: dict) -> dict[str, tuple[str, int]]:
 def learning(models: dict, block: dict) -> dict:
     """{`{model}_n{size}`: options} of the trainings of a learning curve: the model's options with so many `objects`."""
     return {name: {**models[model], "objects": size} for name, (model, size) in points(block).items()}
+
+
+def check_learning(config: dict) -> None:
+    """InputError for a learning curve without models, sizes or truths, or with names that models have."""
+    models, sizes = config["learning"]["models"], config["learning"]["sizes"]
+    if bool(models) != bool(sizes):
+        given, lacking = ("models", "sizes") if models else ("sizes", "models")
+        raise InputError(f"`learning` names {given} but no {lacking}; give both or neither")
+    for name in models:
+        if name not in config["models"]:
+            near = typed.nearest(name, config["models"])
+            raise InputError(f"`learning.models` names {name}, which is no model of `models`{near}; known: "
+                             f"{', '.join(config['models']) or 'none'}")
+    taken = [name for name in learning(config["models"], config["learning"]) if name in config["models"]]
+    if taken:
+        raise InputError(f"`models.{taken[0]}` has the name of a model of `learning`; rename it")
+    if models and config["archive"] == "local" and "training" not in config["local"]["tables"]:
+        raise InputError("`learning` needs redshifts, but `local.tables` names no training table; name one, or empty `learning`")

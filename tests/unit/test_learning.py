@@ -16,9 +16,10 @@ from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.models import families
 from skyloom.pz import distribution, evaluation, learning
-from skyloom.release import curves
+from skyloom.release import curves, figures
 from skyloom.train import fitting
 from skyloom.verbs.bench import synthetic
+from tests.unit.test_figures import quick
 
 
 class Split:
@@ -362,7 +363,8 @@ def test_steps_are_epochs_times_batches(told):
     assert got["galaxiesml_nn", 80, 1] == [(7, 0.5), (14, 0.25)] and len(got) == 8
 
 
-def test_figures_are_drawn_whatever_the_tables_hold(told, tmp_path):
+def test_figures_are_drawn_whatever_the_tables_hold(told, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "_save", quick)
     for name in ("learning", "learning_steps"):
         assert (told[0] / "out" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     frame = pandas.read_csv(told[0] / "out" / "learning.csv", keep_default_na=False, na_values=["NaN"])

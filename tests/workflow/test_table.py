@@ -205,6 +205,14 @@ def test_a_second_run_does_nothing_and_a_new_model_only_its_own(folder, small):
     (folder / "table.yaml").write_text(text)
 
 
+def test_a_learning_curve_is_trained_at_its_sizes_and_neither_calibrated_nor_released(folder, small):
+    planned = snakemake(folder, "-n", "--config", "learning={models: [tabular, galaxiesml_nn], sizes: [100, 300]}")
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.M))
+    assert counts["tune"] == "2" and counts["train"] == counts["predict"] == "8" and counts["learning"] == "1", counts
+    assert "calibrate" not in counts and "pz_tabular_n100" not in planned
+    assert "models/tabular_n300/seed2/predictions.h5" in planned
+
+
 def test_bad_input_is_one_sentence(small, tmp_path, capsys):
     data = [str(small / "dataset" / f"table_{split}.hdf5") for split in ("training", "validation", "testing")]
     with store.reading(data[0]) as handle:

@@ -16,19 +16,20 @@ def learning(frame, path) -> None:
     `frame`: model, n_train, seed, subset, metric, convention, value, lo95, hi95.
     """
     whole = frame[(frame["seed"] == "ensemble") & (frame["subset"] == "")]
+    models = list(dict.fromkeys(whole["model"]))
     figure, axes = figures._pyplot().subplots(1, len(PANELS), figsize=(4 * len(PANELS), 3.6), layout="constrained")
     for axis, (metric, convention, label) in zip(axes, PANELS, strict=True):
         some = whole[(whole["metric"] == metric) & (whole["convention"].str.split("|").str[0] == convention)]
-        for k, (model, part) in enumerate(some.groupby("model", sort=False)):
-            part = part.sort_values("n_train")
+        for model, part in some.groupby("model", sort=False):
+            k, part = models.index(model), part.sort_values("n_train")
             sizes = np.abs(np.stack([part["value"] - part["lo95"], part["hi95"] - part["value"]]).astype(float))
-            axis.errorbar(part["n_train"] * 1.02**k, part["value"], np.nan_to_num(sizes), fmt="o-", ms=4, lw=1, capsize=2,
+            axis.errorbar(part["n_train"] * 1.02**k, part["value"], np.nan_to_num(sizes), fmt=f"C{k}o-", ms=4, lw=1, capsize=2,
                           label=figures._text(model))
         axis.set(xscale="log", xlabel="training objects", ylabel=label)
         ticks = sorted(some["n_train"].unique())
         axis.set_xticks(ticks, [f"{n:,}" for n in ticks])
         axis.minorticks_off()
-    figures._legend(axes[0], fontsize=7)
+    figures._legend(axes[1], fontsize=7)  # of NMAD, which every model has
     figures._save(figure, path)
 
 
