@@ -148,7 +148,10 @@ class Tabular(nn.Module):
         self.head = nn.Linear(width, outputs)
 
     def forward(self, image, raw):
-        x = self.first(self.features(raw))
+        return self.rest(self.first(self.features(raw)))
+
+    def rest(self, x):
+        """(n, outputs) of what the first layer gave (n, width)."""
         for block in self.blocks:
             x = x + block(x)
         return self.head(nn.functional.silu(x))
