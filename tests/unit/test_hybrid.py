@@ -66,7 +66,8 @@ def test_without_groups_the_numbers_are_those_of_tabular(tmp_path, packed_file):
         assert main(["predict", "--settings", '{"device": "cpu"}', "--model", str(out), "--data",
                      str(tmp_path / "validation.hdf5"), "--out", str(out / "p.h5")]) == 0
         pz = store.arrays(out / "p.h5", ["z", "weights", "means", "stds"])
-        found.append(((out / "model.safetensors").read_bytes(), (out / "h.csv").read_bytes(), *(v.tobytes() for v in pz.values())))
+        files = (out / name for name in ("model.safetensors", "h.csv"))
+        found.append((*(path.read_bytes() for path in files), *(v.tobytes() for v in pz.values())))
     assert found[0] == found[1]
     plain, none = families.options("tabular", {}), families.options("hybrid", {"groups": []})
     assert {f.name: getattr(none, f.name) for f in dataclasses.fields(plain)} == vars(plain)
@@ -189,8 +190,8 @@ def test_a_group_that_tells_lowers_the_loss_and_one_of_noise_costs_little(tmp_pa
 @pytest.fixture(scope="module")
 def learned(packed_file):
     """(with annuli, without) trained on these."""
-    return [lesson(packed_file, max_epochs=60, batch_size=40, dropout=0.0, lr=0.01, group_dropout=0.0, group_absent=0.3, groups=groups)
-            for groups in (["annuli"], [])]
+    options = {"max_epochs": 60, "batch_size": 40, "dropout": 0.0, "lr": 0.01, "group_dropout": 0.0, "group_absent": 0.3}
+    return [lesson(packed_file, **options, groups=groups) for groups in (["annuli"], [])]
 
 
 @pytest.mark.parametrize("how", ["nan", "zero errors", "nan errors"])
