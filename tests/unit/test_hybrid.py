@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from skyloom import store
+from skyloom import config, store
 from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.measure import features
@@ -46,7 +46,7 @@ def spread(made, path, change=lambda columns: None):
 
 @pytest.fixture(scope="module")
 def packed_file(tmp_path_factory):
-    """Annuli and bulge + disc of 400 objects, of which the rings tell the redshift and the magnitudes little."""
+    """Annuli and bulge + disc of 400 objects: rings tell the redshift, magnitudes little."""
     path = tmp_path_factory.mktemp("hybrid") / "training.hdf5"
     structured.write(path, 400, 1)
     return path
@@ -65,8 +65,8 @@ def test_without_groups_the_numbers_are_those_of_tabular(tmp_path, packed_file):
                      str(out / "model.safetensors"), "--card", str(out / "model.json"), "--history", str(out / "h.csv")]) == 0
         assert main(["predict", "--settings", '{"device": "cpu"}', "--model", str(out), "--data",
                      str(tmp_path / "validation.hdf5"), "--out", str(out / "p.h5")]) == 0
-        pz = store.arrays(out / "p.h5", ["z", "weights", "means", "stds"])
-        found.append(((out / "model.safetensors").read_bytes(), (out / "h.csv").read_bytes(), *(v.tobytes() for v in pz.values())))
+        pz = store.arrays(out / "p.h5", ["z", "weights", "means", "stds"]).values()
+        found.append(((out / "model.safetensors").read_bytes(), (out / "h.csv").read_bytes(), *(v.tobytes() for v in pz)))
     assert found[0] == found[1]
     plain, none = families.options("tabular", {}), families.options("hybrid", {"groups": []})
     assert {f.name: getattr(none, f.name) for f in dataclasses.fields(plain)} == vars(plain)
@@ -189,8 +189,8 @@ def test_a_group_that_tells_lowers_the_loss_and_one_of_noise_costs_little(tmp_pa
 @pytest.fixture(scope="module")
 def learned(packed_file):
     """(with annuli, without) trained on these."""
-    return [lesson(packed_file, max_epochs=60, batch_size=40, dropout=0.0, lr=0.01, group_dropout=0.0, group_absent=0.3, groups=groups)
-            for groups in (["annuli"], [])]
+    given = {"max_epochs": 40, "batch_size": 40, "dropout": 0.0, "lr": 0.01, "group_dropout": 0.0, "group_absent": 0.3}
+    return [lesson(packed_file, groups=groups, **given) for groups in (["annuli"], [])]
 
 
 @pytest.mark.parametrize("how", ["nan", "zero errors", "nan errors"])
@@ -363,3 +363,17 @@ def test_a_card_of_groups_is_plain_json(packed_file):
     again = Card.read(json.loads(json.dumps(made.card.plain())))
     assert again == made.card and made.card.facts["groups"][0]["scale"] == 0.25
     assert grouped.settings(again.options.groups)["annuli"].hidden == 8
+
+
+def test_the_config_knows_where_groups_can_be_had():
+    base, several = {"run": "x", "archive": "embedded"}, {"stamps": {"surveys": ["ps1"]}}
+    config.complete({**base, **several, "models": {"hybrid": {"groups": {"annuli": {"scale": 0.2}}}}})
+    with pytest.raises(InputError, match="`models.hybrid` needs `stamps.surveys: .hsc.` or local data"):
+        config.complete({**base, **several, "models": {"hybrid": {"groups": ["stamp"]}}})
+    with pytest.raises(InputError, match="`models` names hybrid, which needs images"):
+        config.complete({"run": "x", "archive": "local", "local": {"tables": {"training": "a.csv"}},
+                         "models": {"hybrid": {"groups": ["stamp"]}}})
+    for bad in ({"groups": 3}, {"groups": ["annuli", "annuli"]}, {"groups": {"annuli": {"scal": 1}}}, {"group_scale": 0}):
+        with pytest.raises(InputError) as error:
+            config.complete({**base, "models": {"hybrid": bad}})
+        assert "\n" not in str(error.value)
