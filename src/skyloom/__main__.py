@@ -13,11 +13,11 @@ from skyloom import signals
 from skyloom.errors import InputError, SkyloomError, disk_is_full
 from skyloom.locks import job_lock
 
-VERBS = ("query", "cut", "plan", "plan-shards", "peer", "tune", "download-cutouts", "query-survey",
-         "compile-redshifts", "download-map", "measure-dust", "measure-photometry", "measure", "assign-splits",
-         "pack", "pack-multi", "train", "predict", "calibrate", "support", "weigh", "attribute", "summarize-attribution",
-         "degrade", "rank-sweep", "build-catalog", "evaluate", "report", "forced-photoz", "check-config", "serve-sky",
-         "describe-model", "cache", "run", "bench")
+VERBS = ("query", "cut", "plan", "plan-shards", "peer", "tune", "download-cutouts", "query-survey", "compile-redshifts",
+         "download-map", "measure-dust", "measure-photometry", "measure", "measure-structure", "assign-splits", "pack",
+         "pack-multi", "train", "predict", "calibrate", "stack", "choose-z-phot", "support", "weigh", "attribute",
+         "summarize-attribution", "degrade", "rank-sweep", "learning", "build-catalog", "evaluate", "report", "forced-photoz",
+         "check-config", "serve-sky", "describe-model", "cache", "run", "bench")
 UNLOCKED = ("run", "serve-sky", "check-config", "describe-model", "cache", "bench", "forced-photoz")
 TIDY = ("query", "query-survey")  # may have a job at an archive, which no signal leaves behind
 HANDS_ON = ("run",)  # what follows `--` is for another program

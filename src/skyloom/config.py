@@ -68,6 +68,7 @@ def complete(config: dict) -> dict:
     """
     known = schema()
     config = copy.deepcopy(config)
+    trainings.refuse_taken(config)
     _refuse_unknown(config, known, known, "")
     _refuse_unknown_options(config)
     config = _with_defaults(config, known, known)
@@ -213,11 +214,15 @@ def _across(config: dict) -> None:
                          f"{stamps['size']}; lower it or raise `stamps.size`")
     if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
         raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
+    radii = config["structure"]["annuli_arcsec"]
+    if radii != sorted(radii):
+        raise InputError(f"`structure.annuli_arcsec` is {radii}; let them ascend: each ring begins where the last ends")
     exporters.chosen(config["release"]["formats"])
     from skyloom.release import flags  # no job that reads the config decides anything by it
 
     flags.flag_bits(stamps["surveys"])
     _models(config)
+    trainings.check(config)
     local = config["local"]
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
         raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "
@@ -288,6 +293,7 @@ def _models(config: dict) -> None:
     """Networks of several surveys need a multi-survey run with their surveys, those of one survey a run of it; estimators of
     columns may see either."""
     surveys, local, several = config["stamps"]["surveys"], config["archive"] == "local", acquisition.several(config)
+    trainings.check_learning(config)
     for name, given in {**config["models"], **trainings.sweep(config["models"], config["sweep"])}.items():
         family = families.of(name)
         options, fusion = family.options(given), family.reads == "surveys"

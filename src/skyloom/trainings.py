@@ -1,10 +1,15 @@
-"""Which networks a configuration trains: its models, their ablations, the grid of a sweep."""
+"""Which networks a configuration trains: its models, their ablations, the grid of a sweep, the sizes of a learning curve; which
+of them it stacks, and which one stands for z_phot."""
 
 from __future__ import annotations
 
 import itertools
 
+from skyloom import typed
+from skyloom.errors import InputError
 from skyloom.models import families
+
+OURS = {"stack": "`stack`'s", "phot": "`z_phot`'s"}  # names that no model of a user's may have
 
 
 def ablated(models: dict, ablations: list[str]) -> dict:
@@ -29,3 +34,81 @@ def sweep(models: dict, grids: list[dict]) -> dict:
         for k, values in enumerate(itertools.product(*(one["grid"][name] for name in names))):
             out[f"{one['model']}_sweep_{k}"] = base | dict(zip(names, values, strict=True))
     return out
+
+
+def stands(asked: str, with_pz: list[str], learned: list[str]) -> bool:
+    """Whether a model stands for z_phot: the one that is `asked` for, or with `auto` one of those `with_pz` that can be judged,
+    because it didn't learn from `select` (`learned`) or has no rival."""
+    if asked == "auto":
+        return len(with_pz) == 1 or len(learned) < len(with_pz)
+    return asked != "none"
+
+
+def refuse_taken(config: dict) -> None:
+    """InputError for a model or a peer's table with a name of OURS; a config that isn't checked yet."""
+    peers = config.get("peers")
+    for place, names in (("models", config.get("models")), ("peers.tables", isinstance(peers, dict) and peers.get("tables"))):
+        for name in OURS:
+            if isinstance(names, dict) and name in names:
+                raise InputError(f"`{place}.{name}`: the name {name} is {OURS[name]} own; rename it")
+
+
+def check(config: dict) -> None:
+    """InputError for a stack or a z_phot of models that can't make one."""
+    options = {name: families.of(name).options(given) for name, given in config["models"].items()}
+    with_pz = [name for name in options if families.of(name).gives_pz(options[name])]
+    _stack(config["stack"], options, with_pz)
+    with_pz += ["stack"] if config["stack"]["models"] else []
+    asked = config["release"]["z_phot"]
+    if asked in ("auto", "none"):
+        return
+    if asked not in options and asked not in with_pz:
+        raise InputError(f"`release.z_phot` names {asked}, which is no model of the run; name one of "
+                         f"{', '.join(with_pz) or 'none'}, auto or none")
+    if asked not in with_pz:
+        raise InputError(f"`release.z_phot` names {asked}, which gives a point without p(z); give it a `head` or name one of "
+                         f"{', '.join(with_pz) or 'none'}, auto or none")
+
+
+def _stack(asked: dict, options: dict, with_pz: list[str]) -> None:
+    """InputError for members that there aren't, that give no p(z) or learned from the objects that weights are fitted on."""
+    if asked["columns"] and not asked["models"]:
+        raise InputError("`stack.columns` names columns, but `stack.models` no models; name two or more or drop the columns")
+    for name in asked["models"]:
+        if name not in options:
+            raise InputError(f"`stack.models` names {name}, which is no model of the run; there are {', '.join(sorted(options))}")
+        if name not in with_pz:
+            raise InputError(f"`stack.models` names {name}, which gives a point without p(z); give it a `head` or drop it")
+        if options[name].refit:
+            raise InputError(f"`stack.models` names {name}, which learns from `select` (`refit: true`), where the weights are "
+                             "fitted; set `refit: false` or drop it")
+    if len(asked["models"]) == 1:
+        raise InputError(f"`stack.models` names {asked['models'][0]} alone; a stack needs two models or more")
+
+
+def points(block: dict) -> dict[str, tuple[str, int]]:
+    """{`{model}_n{size}`: (model, size)} of a learning curve's `models` and `sizes`."""
+    return {f"{model}_n{size}": (model, size) for model in block["models"] for size in block["sizes"]}
+
+
+def learning(models: dict, block: dict) -> dict:
+    """{`{model}_n{size}`: options} of the trainings of a learning curve: the model's options with so many `objects`."""
+    return {name: {**models[model], "objects": size} for name, (model, size) in points(block).items()}
+
+
+def check_learning(config: dict) -> None:
+    """InputError for a learning curve without models, sizes or truths, or with names that models have."""
+    models, sizes = config["learning"]["models"], config["learning"]["sizes"]
+    if bool(models) != bool(sizes):
+        given, lacking = ("models", "sizes") if models else ("sizes", "models")
+        raise InputError(f"`learning` names {given} but no {lacking}; give both or neither")
+    for name in models:
+        if name not in config["models"]:
+            near = typed.nearest(name, config["models"])
+            raise InputError(f"`learning.models` names {name}, which is no model of `models`{near}; known: "
+                             f"{', '.join(config['models']) or 'none'}")
+    taken = [name for name in learning(config["models"], config["learning"]) if name in config["models"]]
+    if taken:
+        raise InputError(f"`models.{taken[0]}` has the name of a model of `learning`; rename it")
+    if models and config["archive"] == "local" and "training" not in config["local"]["tables"]:
+        raise InputError("`learning` needs redshifts, but `local.tables` names no training table; name one, or empty `learning`")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from skyloom import config
+from skyloom import config, trainings
 from skyloom.errors import InputError
 from skyloom.sample import plan
 from skyloom.verbs.plan import from_region
@@ -49,6 +49,8 @@ def test_nested_defaults_are_filled():
     ({"split": {"fractions": [0.5, 0.2, 0.2]}}, ["`split.fractions`", "add up to 1"]),
     ({"query": {"region": [1, 2, 3, 2]}}, ["`query.region`"]),
     ({"cuts": {"z_min": 5}}, ["`cuts.z_min`"]),
+    ({"structure": {"annuli_arcsec": [1.0, 0.5]}}, ["`structure.annuli_arcsec`", "ascend"]),
+    ({"structure": {"psf_fwhm_arcsec": 0}}, ["`structure.psf_fwhm_arcsec`"]),
     ({"models": {"galaxyml": {}}}, ["galaxyml"]),
     ({"archive": "local"}, ["`local.tables.training`"]),
     ({"services": {"hsc": {"streams": 5}}}, ["`services.hsc.streams`"]),
@@ -90,6 +92,35 @@ def test_unreadable_files_are_named(tmp_path):
     for name in ("bad.yaml", "absent.yaml"):
         with pytest.raises(InputError, match=name):
             config.load([tmp_path / name])
+
+
+TWO = {"models": {"tabular": {}, "tabular_b": {}, "galaxiesml_nn": {}}}
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"release": {"z_phot": "tabula"}}, "`release.z_phot` names tabula, which is no model of the run; name one of tabular"),
+    ({"release": {"z_phot": "galaxiesml_nn"}}, "names galaxiesml_nn, which gives a point without p"),
+    ({"release": {"z_phot": "stack"}}, "names stack, which is no model of the run"),
+    ({"stack": {"models": ["tabular", "tabular_c"]}}, "names tabular_c, which is no model of the run; there are galaxiesml_nn"),
+    ({"stack": {"models": ["tabular", "galaxiesml_nn"]}}, "`stack.models` names galaxiesml_nn, which gives a point"),
+    ({"stack": {"models": ["tabular"]}}, "names tabular alone; a stack needs two models or more"),
+    ({"stack": {"columns": ["i_mag"]}}, "`stack.columns` names columns, but `stack.models` no models"),
+    ({"stack": {"models": ["tabular", "tabular_b"]}, "models": {"tabular_b": {"refit": True}}}, "learns from `select`"),
+    ({"models": {"stack": {}}}, "`models.stack`: the name stack is `stack`'s own; rename it"),
+    ({"models": {"phot": {}}}, "`models.phot`: the name phot is `z_phot`'s own; rename it"),
+    ({"peers": {"tables": {"stack": {}}}}, "`peers.tables.stack`: the name stack is `stack`'s own")])
+def test_what_can_be_no_stack_and_no_z_phot_gets_one_sentence(change, words):
+    with pytest.raises(InputError) as error:
+        config.complete(config.merge({**LEAST, **TWO}, change))
+    assert words in str(error.value) and "\n" not in str(error.value)
+    whole = config.complete({**LEAST, **TWO, "stack": {"models": ["tabular", "tabular_b"]}, "release": {"z_phot": "stack"}})
+    assert whole["release"]["z_phot"] == "stack"
+
+
+def test_who_can_stand_for_z_phot():
+    assert trainings.stands("auto", ["a"], ["a"]) and trainings.stands("auto", ["a", "b"], ["a"])
+    assert not trainings.stands("auto", ["a", "b"], ["a", "b"]) and not trainings.stands("auto", [], [])
+    assert trainings.stands("a", ["a", "b"], ["a", "b"]) and not trainings.stands("none", ["a"], [])
 
 
 @pytest.mark.parametrize(("change", "words"), [

@@ -45,6 +45,11 @@ def attribution_frame(z) -> pandas.DataFrame:
                                            "mm_shap_err"])
 
 
+def cuts_frame(z) -> pandas.DataFrame:
+    return pandas.DataFrame({"subset": ODD, "cut": "unflagged, width <= 1", "kept": z, "nmad 1.4826mad(1+z)": z,
+                             "outlier_fraction 0.05": z, "outlier_fraction 0.15": z[::-1]})
+
+
 CALLS = {
     "z_against_z": lambda z, path: figures.z_against_z(z, z[::-1], ODD, path),
     "regions": lambda z, path: figures.regions(z, z[::-1], z - 0.1, z + 0.1, ODD, path),
@@ -54,6 +59,7 @@ CALLS = {
     "stamps": lambda z, path: figures.stamps_over_redshift([np.full((8, 8), v) for v in z[:7]], z[:7], path),
     "losses": lambda z, path: figures.losses({"m seed1": np.stack([np.arange(len(z)), z, -z], 1)}, path),
     "binned": lambda z, path: figures.binned_metrics(metrics_frame(z[np.isfinite(z)]), path),
+    "cuts": lambda z, path: figures.cuts(cuts_frame(z), path),
     "attribution": lambda z, path: figures.attribution(attribution_frame(z), path),
 }
 

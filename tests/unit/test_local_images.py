@@ -15,7 +15,7 @@ from skyloom.archives import manifest as manifests
 from skyloom.cutouts.files import Files
 from skyloom.cutouts.stamps import STATUS, centred_kernel
 from skyloom.errors import InputError, ReplyError
-from skyloom.measure import sources
+from skyloom.measure import frame, sources
 from skyloom.provenance import contents, fingerprint
 
 RA, DEC, SIDE = 150.0, 2.0, 101
@@ -94,14 +94,14 @@ def test_an_angle_on_the_sky_is_the_same_in_every_orientation(matrix):
     moments = [(pixels * v).sum() / FLUX for v in (x * x, x * y, y * y)]
     theta = 0.5 * np.degrees(np.arctan2(2 * moments[1], moments[0] - moments[2]))
     cd = np.array(matrix, float) * 0.2 / 3600
-    turned = float(sources.sky_angle(np.array([theta]), cd[None])[0])
-    upright = float(sources.sky_angle(np.array([90.0]), np.diag([-0.2, 0.2])[None] / 3600)[0])
+    turned = float(frame.sky_angle(np.array([theta]), cd[None])[0])
+    upright = float(frame.sky_angle(np.array([90.0]), np.diag([-0.2, 0.2])[None] / 3600)[0])
     assert (turned - upright + 90) % 180 == pytest.approx(90, abs=0.1)  # axes, not arrows
 
 
 def test_pixels_that_are_no_squares_are_flagged():
     """(p)"""
-    assert sources.oblong(np.array([np.diag([-1.0, 1.0]), np.diag([-1.0, 1.3]), [[1.0, 0.3], [0.0, 1.0]]])).tolist() == [
+    assert frame.oblong(np.array([np.diag([-1.0, 1.0]), np.diag([-1.0, 1.3]), [[1.0, 0.3], [0.0, 1.0]]])).tolist() == [
         False, True, True]
 
 

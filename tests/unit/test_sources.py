@@ -51,3 +51,23 @@ def test_other_errors_of_the_detection_are_not_swallowed(stamp, monkeypatch):
     monkeypatch.setattr(sep, "extract", broken)
     with pytest.raises(Exception, match="2-d"):
         sources.measure(stamp, np.zeros(stamp.shape, bool), OPTIONS, KERNEL, 31.4, 0.168)
+
+
+@pytest.mark.parametrize("theta", [np.float32(np.pi / 2), np.float32(-np.pi / 2), np.float32(0.3)])
+def test_an_upright_galaxy_has_a_shape(theta):
+    """sep's theta is float32, whose pi / 2 its own apertures refuse: the case of one galaxy in some ten thousand."""
+    y, x = np.mgrid[:64, :64] - 31.5
+    image = (100 * np.exp(-0.5 * (x**2 / 4 + y**2 / 25))).astype(np.float32)
+    found = sources.detect(image + np.random.default_rng(1).normal(size=image.shape).astype(np.float32), np.zeros((64, 64), bool),
+                           OPTIONS, KERNEL)
+    k = found.target()
+    found.catalog["theta"][k] = theta
+    shape = sources.shape(found, k, 1.5)
+    assert shape["half_light_radius"] > 2 and np.isfinite(list(shape.values())).all()
+
+
+def test_b_above_a_by_a_rounding_error_is_a_circle(stamp):
+    found = sources.detect(stamp, np.zeros(stamp.shape, bool), OPTIONS, KERNEL)
+    k = found.target()
+    found.catalog["b"][k] = np.nextafter(np.float32(found.catalog["a"][k]), np.float32(99))
+    assert sources.shape(found, k, 1.5)["ellipticity"] == 0

@@ -88,3 +88,45 @@ def test_cuts_on_the_width_buy_accuracy():
     values = [row["nmad 1.4826mad(1+z)"] for row in rows]
     assert values[-1] < 0.7 * values[1]
     assert rows[-1]["kept"] == pytest.approx(0.5 * (~flagged).mean(), abs=0.01)
+
+
+def test_weights_of_a_fold_have_not_seen_its_objects():
+    found, x, _ = densities(600)
+    whole, without, fold = stack.crossed(found, {"x": x}, ("x",))
+    changed = {name: values.copy() for name, values in found.items()}
+    changed["a"][fold == 2] *= 50.0
+    other, others, same = stack.crossed(changed, {"x": x}, ("x",))
+    assert np.array_equal(fold, same) and sorted(np.bincount(fold)) == [120] * 5
+    assert np.array_equal(others[2].slopes, without[2].slopes)
+    assert all(not np.array_equal(others[k].slopes, without[k].slopes) for k in (0, 1, 3, 4))
+    assert not np.array_equal(other.slopes, whole.slopes)
+
+
+def test_an_out_of_fold_score_is_no_better_than_chance_where_columns_are_noise():
+    """Twenty columns of noise: fitted on 200 objects without a ridge they gain by heart, out of fold they don't."""
+    rng = np.random.default_rng(5)
+    a, b = np.exp(rng.normal(size=(2, 200)))
+    x = {f"x{k}": rng.normal(size=200) for k in range(20)}
+    whole, without, fold = stack.crossed({"a": a, "b": b}, x, tuple(x))
+    seen = whole.of(x, 200)
+    apart = np.stack([without[k].of({name: values[i:i + 1] for name, values in x.items()}, 1)[0] for i, k in enumerate(fold)])
+    inside, outside = (np.log(w[:, 0] * a + w[:, 1] * b).mean() for w in (seen, apart))
+    assert outside <= inside and outside == pytest.approx(np.log((a + b) / 2).mean(), abs=0.05)
+
+
+def test_a_model_without_pz_of_these_objects_decides_nothing():
+    rng = np.random.default_rng(6)
+    blind = np.full(500, np.nan), np.full(500, np.nan)
+    name, why, rows = choice.choose({"plain": (rng.normal(-5, 1, 500), rng.uniform(size=500)), "blind": blind})
+    assert name == "plain" and "blind was left out: it gives no p(z) of these objects" in why and len(rows) == 1
+    assert choice.choose({"plain": (np.zeros(0), np.zeros(0)), "b": (np.zeros(0), np.zeros(0))})[0] == "plain"
+
+
+def test_the_same_cuts_are_made_on_another_sample():
+    rng = np.random.default_rng(7)
+    z, width = rng.uniform(0, 1, 900), rng.uniform(0.01, 0.1, 900)
+    flag = rng.random(900) < 0.2
+    rows = choice.cuts(z, width, flag, z, {"broad": flag}, limits=[0.05])
+    assert [row["cut"] for row in rows] == ["all", "without broad", "unflagged", "unflagged, width <= 0.05"]
+    assert rows[1]["n"] == rows[2]["n"] == (~flag).sum() and rows[3]["n"] == (~flag & (width <= 0.05)).sum()
+    assert all(row["nmad 1.4826mad(1+z)"] == 0 for row in rows)

@@ -55,6 +55,16 @@ def test_a_group_a_survey_and_every_object_in_one_split(multi):
     assert sorted(seen + lost["object_id"].tolist()) == sorted(selected["object_id"].tolist()) and len(seen) > 25
 
 
+def test_structure_is_that_of_surveys_with_a_psf_of_their_own(multi):
+    assert [folder.name for folder in (multi / "structure").iterdir()] == ["hsc"]
+    with h5py.File(multi / "dataset/multi_training.hdf5") as handle:
+        names = {name for name in handle if "annulus" in name or "disk" in name or "bulge" in name}
+        assert {"hsc_g_annulus_flux_1", "hsc_y_annulus_cov_3_4", "hsc_i_bulge_flux", "hsc_disk_re"} <= names
+        assert all(name.startswith("hsc_") for name in names)
+        seen = handle["hsc_i_annulus_flags"][:] == 0
+        assert seen.any() and np.isfinite(handle["hsc_i_annulus_flux_1"][:][seen]).all()
+
+
 def test_statuses_of_the_surveys_are_kept_apart(multi):
     found = set()
     for path in splits(multi).values():
@@ -104,9 +114,10 @@ def test_dust_says_which_map_it_is(multi):
 
 def test_every_module_a_verb_imported_is_in_its_fingerprint(multi):
     check_fingerprints(multi.parents[1], {"query-survey", "compile-redshifts", "plan", "plan-shards", "download-cutouts",
-                                          "download-map", "measure-dust", "measure-photometry", "assign-splits", "pack-multi",
-                                          "train", "predict", "attribute", "summarize-attribution", "degrade", "rank-sweep",
-                                          "support", "build-catalog", "evaluate", "report"})
+                                          "download-map", "measure-dust", "measure-photometry", "measure-structure",
+                                          "assign-splits", "pack-multi", "train", "predict", "attribute",
+                                          "summarize-attribution", "degrade", "rank-sweep",
+                                          "support", "choose-z-phot", "build-catalog", "evaluate", "report"})
 
 
 def test_a_changed_cut_or_match_reruns_the_compilation_and_asks_no_survey(multi, tmp_path):
@@ -227,6 +238,8 @@ def test_forced_photoz_equals_the_runs_own_value(multi, tmp_path):
             one_seed = name.endswith("_epistemic")  # undefined: it is the scatter over seeds
             assert table[name].to_numpy() == pytest.approx(same[name].to_numpy(), abs=1e-6, nan_ok=one_seed), name
     assert (table[["status_ps1", "status_galex", "status_unwise"]] == "ok").all(axis=None)
+    assert set(table["z_phot_model"]) == {"mantis_late"}
+    assert table["z_phot"].to_numpy() == pytest.approx(same["z_mantis_late_median"].to_numpy(), abs=1e-6)
 
 
 def test_forced_photoz_where_nobody_looked_and_with_bad_positions(multi, tmp_path):

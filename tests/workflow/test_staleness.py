@@ -34,9 +34,9 @@ def edit(path, old, new):
     path.write_text(text.replace(old, new, 1))
 
 
-AFTER_CUT = {"cut", "plan_shards", "download_cutouts", "measure", "assign_splits", "pack", "support", "train", "predict",
-             "build_catalog", "evaluate", "report"}
-AFTER_MEASURE = AFTER_CUT - {"cut", "plan_shards", "download_cutouts", "assign_splits"}
+AFTER_CUT = {"cut", "plan_shards", "download_cutouts", "measure", "measure_structure", "assign_splits", "pack", "support",
+             "train", "predict", "build_catalog", "evaluate", "report"}
+AFTER_MEASURE = AFTER_CUT - {"cut", "plan_shards", "download_cutouts", "measure_structure", "assign_splits"}
 
 
 def test_each_change_reruns_what_it_should(copy):
@@ -58,6 +58,9 @@ def test_each_change_reruns_what_it_should(copy):
     text = config.read_text()
     config.write_text(text + "cuts: {z_max: 1.0}\n")
     assert stale(copy) == AFTER_CUT
+    # structure left out: it is packed without, and nothing is measured again
+    config.write_text(text + "structure: {measure: false}\n")
+    assert stale(copy) == AFTER_MEASURE - {"measure"}
     # a training setting: its model and after, not the other model
     config.write_text(text.replace("galaxiesml_nn: {max_epochs: 40}", "galaxiesml_nn: {max_epochs: 41}"))
     assert stale(copy) == {"train", "predict", "build_catalog", "evaluate", "report"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 
 from skyloom import store
 from skyloom.__main__ import main
+from skyloom.dataset.predictions import recalibrated
 from skyloom.errors import InputError
 from skyloom.models.families import tabular
+from skyloom.release import zphot
 from skyloom.release.catalog import BITS, combine_predictions
-from skyloom.verbs import build_catalog, peer
+from skyloom.verbs import peer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -85,6 +88,48 @@ def test_catalog_carries_pz_intervals_and_support(small):
     assert [v["method"] for v in verdicts["verdicts"]] == ["temperature", "pit"] and all(v["why"] for v in verdicts["verdicts"])
 
 
+def test_one_redshift_stands_right_after_the_position(small):
+    path = small / "catalog" / "photoz_catalog.parquet"
+    catalog, meta = store.read_parquet(path), store.parquet_meta(path)
+    assert tuple(catalog)[:10] == ("object_id", "ra", "dec", *zphot.NAMES) and catalog["z_phot_flags"].dtype == np.int32
+    told = json.loads((small / "evaluation" / "z_phot.json").read_text())
+    model = told["model"]
+    assert set(catalog["z_phot_model"]) == {model} == {meta["z_phot_model"]} and meta["z_phot_why"] == told["why"]
+    assert {row["model"] for row in told["candidates"]} == {"tabular_s", "galaxiesml_nn_q", "stack"} >= {model}
+    assert set(told["left_out"]) == {"tabular"} and "tabular was left out: it learned from `select`" in told["why"]
+    assert catalog["z_phot"].to_numpy() == pytest.approx(catalog[f"z_{model}_median"].to_numpy(), nan_ok=True)
+    known = catalog[np.isfinite(catalog["z_phot"])]
+    for low, high in (("_l95", "_l68"), ("_l68", ""), ("", "_u68"), ("_u68", "_u95")):
+        assert (known[f"z_phot{low}"] <= known[f"z_phot{high}"]).all()
+    fresh = known[(known["split"] == "testing") & (known["object_id"] < 9000)]
+    assert fresh["z_spec"].between(fresh["z_phot_l68"], fresh["z_phot_u68"]).mean() == pytest.approx(0.68, abs=0.15)
+    far = known["object_id"] >= 9000
+    assert ((known["z_phot_flags"] & (1 << zphot.BITS["extrapolated"])) != 0)[far].mean() > 0.95
+    assert json.loads(meta["z_phot_flag_bits"]) == {str(bit): name for name, bit in zphot.BITS.items()}
+    with store.reading(small / "catalog" / "pz_phot.hdf5") as phot, store.reading(
+            small / "catalog" / f"pz_{model}.hdf5") as own:
+        assert np.array_equal(phot["ancil/object_id"][:], catalog["object_id"])
+        assert np.array_equal(phot["data/locs"][:], own["data/locs"][:], equal_nan=True)
+    cuts, testing = (pandas.read_csv(small / "evaluation" / f"z_phot_{name}.csv") for name in ("cuts", "testing"))
+    assert set(cuts["subset"]) == {"select"} and set(testing["subset"]) == {"testing"}
+    assert cuts["cut"].tolist() == testing["cut"].tolist() and cuts["n"][0] < 100 < testing["n"][0] == 240
+    page = (small / "report.html").read_text(encoding="utf-8")
+    assert "One redshift to use" in page and f"median of p(z) of {model}" in page
+
+
+def test_the_stack_is_one_more_model(small):
+    told = json.loads((small / "models" / "stack" / "stack.json").read_text())
+    assert told["members"] == ["tabular_s", "galaxiesml_nn_q"] and told["columns"] == ["r_mag"] and len(told["folds"]) == 5
+    assert sum(told["mean_weight"].values()) == pytest.approx(1) and told["fitted_on"] == 79
+    members = [told["log_density"][name] for name in told["members"]]
+    assert told["log_density"]["stack, out of fold"] > max(members) - 0.05
+    catalog = store.read_parquet(small / "catalog" / "photoz_catalog.parquet")
+    assert np.isfinite(catalog[["z_stack", "z_stack_std", "z_stack_median"]]).all(axis=None)
+    paths = [small / "models" / "stack" / f"{name}.h5" for name in ("predictions", "calibrated")]
+    assert store.attributes(paths[0])["model"] == store.attributes(paths[1])["model"] == "stack"
+    assert (small / "catalog" / "pz_stack.hdf5").exists() and (small / "evaluation" / "z_stack.png").exists()
+
+
 def test_quantile_form_keeps_the_cdf(small):
     path = small / "catalog" / "pz_tabular.hdf5"
     with store.reading(path) as handle:
@@ -102,7 +147,7 @@ def test_one_table_of_all_models_and_the_floor(small):
     theirs = whole[(whole["model"] == "theirs") & (whole["seed"] == "ensemble")].set_index(["metric", "convention"])
     assert theirs.loc[("mse", "unscaled|mean"), "value"] == pytest.approx(0.01) and set(theirs["n"]) == {230}
     with_pz = set(whole.loc[whole["metric"] == "cde_loss", "model"].str.split("+").str[0])
-    assert with_pz == {"tabular", "trainz", "galaxiesml_nn_q"}  # a head gives the paper's network p(z)
+    assert with_pz == {"tabular", "trainz", "galaxiesml_nn_q", "tabular_s", "stack"}  # a head gives the paper's network p(z)
     assert set(whole.loc[whole["model"] == "tabular", "seed"]) == {"1", "2", "all", "ensemble"}
     best = whole[whole["seed"] == "ensemble"].set_index(["model", "metric", "convention"])["value"]
     assert best["tabular", "cde_loss", "histogram"] < best["trainz", "cde_loss", "histogram"]
@@ -149,7 +194,23 @@ def test_a_second_run_does_nothing_and_a_new_model_only_its_own(folder, small):
     planned = snakemake(folder, "-n")
     jobs = [line.split()[:2] for line in planned.splitlines() if line.startswith(("train ", "predict ", "calibrate ", "tune "))]
     assert dict(jobs) == {"train": "2", "predict": "2", "calibrate": "1"}, planned[-1500:]
+    # other columns of the stack, another model for z_phot: no network is trained or asked again
+    for old, new, rules in (("columns: [r_mag]", "columns: [i_mag]", {"stack", "calibrate", "choose_z_phot", "build_catalog",
+                                                                       "evaluate", "report"}),
+                            ("pz: quantiles", "pz: quantiles, z_phot: stack", {"choose_z_phot", "build_catalog", "evaluate",
+                                                                               "report"})):
+        (folder / "table.yaml").write_text(text.replace(old, new))
+        planned = re.search(r"^job\s+count\n-+\s+-+\n(.*?)\ntotal", snakemake(folder, "-n"), re.M | re.S)[1]
+        assert {line.split()[0] for line in planned.splitlines()} - {"all"} == rules
     (folder / "table.yaml").write_text(text)
+
+
+def test_a_learning_curve_is_trained_at_its_sizes_and_neither_calibrated_nor_released(folder, small):
+    planned = snakemake(folder, "-n", "--config", "learning={models: [tabular, galaxiesml_nn], sizes: [100, 300]}")
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.M))
+    assert counts["tune"] == "2" and counts["train"] == counts["predict"] == "8" and counts["learning"] == "1", counts
+    assert "calibrate" not in counts and "pz_tabular_n100" not in planned
+    assert "models/tabular_n300/seed2/predictions.h5" in planned
 
 
 def test_bad_input_is_one_sentence(small, tmp_path, capsys):
@@ -177,9 +238,9 @@ def test_a_calibration_of_other_predictions_is_refused(small, tmp_path):
     found = sorted(map(str, (small / "models" / "tabular").glob("seed*/predictions.h5")))
     models = {"tabular": {"object_id": store.arrays(found[0], ["object_id"])["object_id"], "arrays": {}}}
     calibrated = small / "models" / "tabular" / "calibrated.h5"
-    assert build_catalog._calibrated(calibrated, models, found)
+    assert recalibrated(calibrated, models, found)
     with pytest.raises(InputError, match="rerun calibrate"):
-        build_catalog._calibrated(calibrated, models, found[:1])
+        recalibrated(calibrated, models, found[:1])
     seeds = [{"model": "m", "seed": k, "object_id": np.arange(2), "z": np.zeros(2), "data_hash": str(k)} for k in (1, 2)]
     with pytest.raises(InputError, match="seeds 1 and 2 of m"):
         combine_predictions(seeds)

@@ -8,6 +8,7 @@ import pandas
 import pytest
 
 from skyloom.cutouts.stamps import STATUS
+from skyloom.measure import light
 from skyloom.measure.sources import FLAGS
 from skyloom.models import families
 from skyloom.provenance import fingerprint
@@ -64,6 +65,22 @@ def test_the_catalog_has_the_contracts_columns_in_both_formats(tiny_run):
         result(tiny_run, "catalog/photoz_catalog.parquet")))
 
 
+def test_without_pz_no_model_stands_for_z_phot(tiny_run):
+    """Points alone: the columns are there, empty and flagged, in every format, and the page says why."""
+    from astropy.table import Table
+
+    from skyloom.release import zphot
+    from skyloom.store import parquet_meta
+
+    path = result(tiny_run, "catalog/photoz_catalog.parquet")
+    catalog, fits = pandas.read_parquet(path), Table.read(path.with_suffix(".fits"))
+    assert tuple(catalog)[3:10] == tuple(fits.colnames)[3:10] == zphot.NAMES
+    assert catalog["z_phot"].isna().all() and np.isnan(np.asarray(fits["z_phot"])).all()
+    assert set(catalog["z_phot_model"]) == {""} and set(catalog["z_phot_flags"]) == {1 << 7}
+    assert parquet_meta(path)["z_phot_why"] == zphot.NOBODY and not result(tiny_run, "catalog/pz_phot.hdf5").exists()
+    assert zphot.NOBODY.split("`")[0] in result(tiny_run, "report.html").read_text()
+
+
 def test_every_status_occurs(tiny_run):
     seen = set()
     for path in result(tiny_run, "cutouts/hsc").glob("*.h5"):
@@ -81,6 +98,27 @@ def test_every_morphology_flag_occurs(tiny_run, flag):
     tables = [pandas.read_parquet(path) for path in result(tiny_run, "morphology").glob("*.parquet")]
     flags = np.concatenate([t[f"{band}_morphology_flags"].to_numpy() for t in tables for band in BANDS])
     assert (flags & FLAGS[flag]).any()
+
+
+def test_structure_is_packed_with_morphology_and_agrees_with_the_catalog(tiny_run):
+    """Columns of every band and ring; the i band's rings and its bulge + disc hold the catalog's flux; what can't be is NaN."""
+    tables = pandas.concat([pandas.read_parquet(path) for path in result(tiny_run, "structure/hsc").glob("*.parquet")])
+    with h5py.File(result(tiny_run, "dataset/5x64x64_training_with_morphology.hdf5")) as handle:
+        assert set(tables) <= set(handle)
+        wanted = tables.set_index("object_id").loc[handle["object_id"][:]]
+        assert all(np.array_equal(handle[name][:], wanted[name], equal_nan=True) for name in wanted)
+        rings = np.array([handle[f"i_annulus_flux_{k}"][:] for k in range(1, 5)])
+        whole = handle["i_bulge_flux"][:] + handle["i_disk_flux"][:]
+        catalog = 10 ** (0.4 * (31.4 - handle["i_cmodel_mag"][:]))
+        flags, fit = handle["i_annulus_flags"][:], handle["bulge_disk_flags"][:]
+    assert np.median((rings.sum(axis=0) / catalog)[flags == 0]) == pytest.approx(1, abs=0.1)
+    assert np.median((whole / catalog)[fit == 0]) == pytest.approx(1, abs=0.1)
+    assert (flags == 0).mean() > 0.3 and (fit == 0).mean() > 0.3
+    for flag in ("no_psf", "not_ok", "uncovered", "neighbours"):
+        seen = np.concatenate([tables[f"{band}_annulus_flags"] & light.ANNULUS_FLAGS[flag] for band in BANDS]) != 0
+        assert seen.any(), flag
+        if flag in ("no_psf", "not_ok"):
+            assert np.isnan(np.concatenate([tables[f"{band}_annulus_flux_1"] for band in BANDS])[seen]).all()
 
 
 def test_transient_faults_leave_no_trace_and_permanent_ones_a_cause(tiny_run):
@@ -171,8 +209,8 @@ def check_fingerprints(folder, verbs):
 
 
 def test_every_module_a_verb_imported_is_in_its_fingerprint(tiny_run):
-    check_fingerprints(tiny_run, {"query", "cut", "plan", "plan-shards", "download-cutouts", "measure", "assign-splits", "pack",
-                                  "support", "train", "predict", "build-catalog", "evaluate", "report"})
+    check_fingerprints(tiny_run, {"query", "cut", "plan", "plan-shards", "download-cutouts", "measure", "measure-structure",
+                                  "assign-splits", "pack", "support", "train", "predict", "build-catalog", "evaluate", "report"})
 
 
 def test_training_and_prediction_import_no_more_than_a_gpu_box_has(tiny_run):

@@ -72,10 +72,18 @@ for service in SERVICES:
 COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"
 MODELS = sorted(config["models"])
 SWEEP = trainings.sweep(config["models"], config["sweep"])
-FAMILIES = {model: families.of(model) for model in {**config["models"], **SWEEP}}
-OPTIONS = {model: FAMILIES[model].options(given) for model, given in {**config["models"], **SWEEP}.items()}
+LEARNING = trainings.learning(config["models"], config["learning"])
+TRAINED = {**config["models"], **SWEEP, **LEARNING}
+FAMILIES = {model: families.of(model) for model in TRAINED}
+OPTIONS = {model: FAMILIES[model].options(given) for model, given in TRAINED.items()}
 FUSIONS = [model for model in MODELS if FAMILIES[model].reads == "surveys"]
 WITH_PZ = [model for model in MODELS if FAMILIES[model].gives_pz(OPTIONS[model])]
+# Models with p(z) that learned from `select`, where models are judged.
+LEARNED = [model for model in WITH_PZ if OPTIONS[model].refit]
+STACK = ["stack"] if config["stack"]["models"] else []
+WITH_PZ += STACK
+# Whether a model stands for z_phot: one that is named, the only one, or the best of those that can be judged.
+Z_PHOT = trainings.stands(config["release"]["z_phot"], WITH_PZ, LEARNED)
 MODEL_SURVEYS = {model: list(FAMILIES[model].surveys(OPTIONS[model])) for model in FUSIONS}
 SEEDS = config["train"]["seeds"]
 # The name of the evaluation table where it is one that is set aside for the end.
@@ -132,6 +140,15 @@ def cutout_files(wildcards=None):
 
 def dust_files(wildcards=None):
     return expand(f"{RESULTS}/dust/{{shard}}.parquet", shard=shards()) if config["dust"]["maps"] else []
+
+
+# Surveys whose stamps have a PSF of their own; which of the user's images have one, their stamps tell.
+STRUCTURED = [name for name in SURVEYS if name == "local" or imaging.REGISTRY[name].own_psf]
+STRUCTURED = STRUCTURED if IMAGES and config["structure"]["measure"] else []
+
+
+def structure_files(wildcards=None):
+    return expand(f"{RESULTS}/structure/{{survey}}/{{shard}}.parquet", survey=STRUCTURED, shard=shards())
 
 
 def photometry_files(wildcards=None):

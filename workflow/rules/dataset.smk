@@ -31,6 +31,7 @@ if MULTI:
             cutouts=cutout_files,
             dust=dust_files,
             photometry=photometry_files,
+            structure=structure_files,
         output:
             hdf5=f"{RESULTS}/dataset/multi_{{split}}.hdf5",
             csv=f"{RESULTS}/dataset/multi_{{split}}.csv",
@@ -47,7 +48,7 @@ if MULTI:
         shell:
             "python -m skyloom pack-multi --settings {params.settings:q} --splits {input.splits:q} "
             "--members {input.members:q} --surveys {params.surveys:q} --cutouts {input.cutouts:q} --dust {input.dust:q} "
-            "--photometry {input.photometry:q} --split {wildcards.split:q} --hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log:q}"
+            "--photometry {input.photometry:q} --structure {input.structure:q} --split {wildcards.split:q} --hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log:q}"
 
 else:
 
@@ -58,6 +59,7 @@ else:
             members=members,
             cutouts=cutout_files,
             morphology=morphology_files,
+            structure=structure_files,
         output:
             hdf5=f"{PACKED}.hdf5",
             csv=f"{PACKED}.csv",
@@ -73,5 +75,6 @@ else:
             size=packed_size,
         shell:
             "python -m skyloom pack --settings {params.settings:q} --splits {input.splits:q} --members {input.members:q} "
-            "--cutouts {input.cutouts:q} --morphology {input.morphology:q} --split {wildcards.split:q} --size {params.size:q} "
+            "--cutouts {input.cutouts:q} --morphology {input.morphology:q} --structure {input.structure:q} "
+            "--split {wildcards.split:q} --size {params.size:q} "
             "--hdf5 {output.hdf5:q} --csv {output.csv:q} 2> {log:q}"

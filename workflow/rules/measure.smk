@@ -21,6 +21,28 @@ rule measure:
         "--out {output.morphology:q} 2> {log:q}"
 
 
+rule measure_structure:
+    """PSF-matched annuli and bulge + disc fits of one shard's stamps from a survey that gives a PSF."""
+    input:
+        cutouts=f"{RESULTS}/cutouts/{{survey}}/{{shard}}.h5",
+    output:
+        structure=f"{RESULTS}/structure/{{survey}}/{{shard}}.parquet",
+    log:
+        f"logs/{RUN}/measure_structure/{{survey}}_{{shard}}.log",
+    benchmark:
+        f"logs/{RUN}/measure_structure/{{survey}}_{{shard}}.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=700,
+    params:
+        settings=settings("structure"),
+        code=fingerprint("measure-structure"),
+    shell:
+        "python -m skyloom measure-structure {input.cutouts:q} --settings {params.settings:q} --survey {wildcards.survey:q} "
+        "--out {output.structure:q} 2> {log:q}"
+
+
 rule measure_photometry:
     """Kron or forced magnitudes of one shard's targets in every band of every imaging survey."""
     input:

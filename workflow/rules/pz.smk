@@ -38,10 +38,32 @@ rule support:
         "python -m skyloom support --settings {params.settings:q} --data {input.data:q} --out {output.support:q} 2> {log:q}"
 
 
+rule stack:
+    """A mixture of models' p(z) as one more model."""
+    input:
+        predictions=[path for model in config["stack"]["models"] for path in predictions_of(model)],
+        data=packed(SPLITS),
+    output:
+        predictions=f"{RESULTS}/models/stack/predictions.h5",
+        weights=report(f"{RESULTS}/models/stack/stack.json", category="Evaluation"),
+    log:
+        f"logs/{RUN}/stack.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1500,
+    params:
+        settings=settings("stack", seed=SEEDS[0], grid=config["evaluation"]["grid"]),
+        code=fingerprint("stack"),
+    shell:
+        "python -m skyloom stack --settings {params.settings:q} --predictions {input.predictions:q} --data {input.data:q} "
+        "--out {output.predictions:q} --weights {output.weights:q} 2> {log:q}"
+
+
 rule calibrate:
     """One model's p(z), the mean over seeds, recalibrated on the objects kept for it if that improves it."""
     input:
-        predictions=expand(f"{RESULTS}/models/{{{{model}}}}/seed{{seed}}/predictions.h5", seed=SEEDS),
+        predictions=lambda wildcards: predictions_of(wildcards.model),
         data=model_data(SPLITS),
     output:
         calibrated=f"{RESULTS}/models/{{model}}/calibrated.h5",
@@ -62,6 +84,36 @@ rule calibrate:
     shell:
         "python -m skyloom calibrate --settings {params.settings:q} --predictions {input.predictions:q} "
         "--data {input.data:q} --out {output.calibrated:q} --verdicts {output.verdicts:q} 2> {log:q}"
+
+
+rule choose_z_phot:
+    """Which model stands for z_phot, and what cuts on its flags and widths buy."""
+    input:
+        predictions=predictions_with_pz,
+        calibrated=calibrated,
+        data=packed(SPLITS),
+        support=f"{RESULTS}/dataset/support.h5",
+    output:
+        choice=report(f"{RESULTS}/evaluation/z_phot.json", category="Evaluation"),
+        cuts=report(f"{RESULTS}/evaluation/z_phot_cuts.csv", category="Evaluation"),
+    log:
+        f"logs/{RUN}/choose_z_phot.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1500,
+    params:
+        settings=settings(
+            z_phot=config["release"]["z_phot"],
+            learned=LEARNED,
+            seed=config["seed"],
+            grid=config["evaluation"]["grid"],
+        ),
+        code=fingerprint("choose-z-phot"),
+    shell:
+        "python -m skyloom choose-z-phot --settings {params.settings:q} --predictions {input.predictions:q} "
+        "--calibrated {input.calibrated:q} --data {input.data:q} --support {input.support:q} --out {output.choice:q} "
+        "--cuts {output.cuts:q} 2> {log:q}"
 
 
 rule peer:

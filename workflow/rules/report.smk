@@ -6,8 +6,13 @@ rule report:
         ledger=f"{RESULTS}/ledger.csv",
         lost=f"{RESULTS}/lost.parquet",
         metrics=f"{RESULTS}/evaluation/metrics.csv",
-        figures=rules.evaluate.output.figures + attribution_figure(),
-        tables=rules.evaluate.output.tables + fusion_tables(),
+        figures=rules.evaluate.output.figures
+        + attribution_figure()
+        + (rules.learning.output.figures if LEARNING else []),
+        tables=rules.evaluate.output.tables
+        + fusion_tables()
+        + (rules.learning.output.tables if LEARNING else []),
+        z_phot=([*rules.choose_z_phot.output, f"{RESULTS}/evaluation/z_phot_testing.csv"] if Z_PHOT else []),
         leaks=f"{RESULTS}/dataset/leaks.csv",
         stamps=lambda wildcards: (
             [f"{dataset_name('testing', max(SIZES))}.hdf5"] if IMAGES and not MULTI else []
@@ -22,10 +27,11 @@ rule report:
     resources:
         mem_mb=1500,
     params:
-        settings=settings(archive=config["archive"]),
+        settings=settings(archive=config["archive"], z_phot=config["release"]["z_phot"]),
         code=fingerprint("report"),
         stamps=lambda wildcards, input: option("--stamps", input.stamps),
+        z_phot=lambda wildcards, input: option("--z-phot", input.z_phot),
     shell:
         "python -m skyloom report --settings {params.settings:q} --catalog {input.catalog:q} --cuts {input.cuts:q} "
         "--ledger {input.ledger:q} --lost {input.lost:q} --metrics {input.metrics:q} --leaks {input.leaks:q} "
-        "--tables {input.tables:q} --figures {input.figures:q} {params.stamps:q} --histories {input.histories:q} --out {output.html:q} 2> {log:q}"
+        "--tables {input.tables:q} --figures {input.figures:q} {params.stamps:q} {params.z_phot:q} --histories {input.histories:q} --out {output.html:q} 2> {log:q}"

@@ -61,7 +61,7 @@ def survey_modules(wildcards):
 
 def model_size(model):
     """Stamp size whose files a model reads; a network without images reads the smallest."""
-    return FAMILIES[model].size(OPTIONS[model]) or min(SIZES)
+    return (model not in STACK and FAMILIES[model].size(OPTIONS[model])) or min(SIZES)
 
 
 def model_code(verb, *more):
@@ -76,14 +76,14 @@ def model_data(splits):
 
 def model_settings(wildcards):
     """The model's block with the training settings."""
-    options = {**config["models"], **SWEEP}[wildcards.model]
+    options = TRAINED[wildcards.model]
     own = {"acquisition": acquired()} if FAMILIES[wildcards.model].reads == "surveys" else {}
     return settings("train", model=wildcards.model, seed=int(wildcards.seed), options=options, **own)
 
 
 def tuned(wildcards):
     """The settings chosen for a model with `tune`."""
-    wanted = wildcards.model in config["models"] and OPTIONS[wildcards.model].tune
+    wanted = wildcards.model not in SWEEP and OPTIONS[wildcards.model].tune
     return [f"{RESULTS}/models/{wildcards.model}/tuned.json"] if wanted else []
 
 
@@ -95,7 +95,7 @@ def reweighted(wildcards):
 
 def tune_settings(wildcards):
     """The model's block with what cross-validation needs; one choice for all seeds."""
-    own = {"model": wildcards.model, "seed": SEEDS[0], "options": config["models"][wildcards.model]}
+    own = {"model": wildcards.model, "seed": SEEDS[0], "options": TRAINED[wildcards.model]}
     return settings("tuning", threads=config["train"]["threads"], device=config["train"]["device"], **own)
 
 
@@ -127,8 +127,20 @@ def sweep_points():
     return {model: {name: options.get(name) for name in names} for model, options in SWEEP.items()}
 
 
+def predictions_of(model):
+    """The predictions of all seeds of a model; a stack has one file of all its members' seeds."""
+    if model in STACK:
+        return [f"{RESULTS}/models/{model}/predictions.h5"]
+    return expand(f"{RESULTS}/models/{model}/seed{{seed}}/predictions.h5", seed=SEEDS)
+
+
 def predictions(wildcards=None):
-    return expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/predictions.h5", model=MODELS, seed=SEEDS)
+    return [path for model in MODELS + STACK for path in predictions_of(model)]
+
+
+def predictions_with_pz(wildcards=None):
+    """The same of the models that give p(z): what one of them says can stand for z_phot."""
+    return [path for model in WITH_PZ for path in predictions_of(model)]
 
 
 def calibrated(wildcards=None):

@@ -19,17 +19,17 @@ def to_counts(image, ivar, zero_point: float):
     return (image / scale).astype(np.float32), (ivar * scale**2).astype(np.float32)
 
 
-def table_columns(members, splits, morphology):
+def table_columns(members, splits, *measured):
     """One DataFrame of every table column of a split's objects, in the order of `splits`.
 
-    `splits` decides rows and order; members and morphology are joined by object id. KeyError names an id
+    `splits` decides rows and order; members and what was measured are joined by object id. KeyError names an id
     that one of them lacks.
     """
     keys = splits["object_id"]
     out = splits[["object_id", "split", "subset"]].reset_index(drop=True)
     drop = [c for c in ("object_id", "split", "subset", "part", "isprimary") if c in members]
     out = out.join(members.set_index("object_id", drop=False).drop(columns=drop).loc[keys].reset_index(drop=True))
-    if morphology is not None:
-        out = out.join(morphology.set_index("object_id").loc[keys].reset_index(drop=True))
+    for table in measured:
+        out = out.join(table.set_index("object_id", verify_integrity=True).loc[keys].reset_index(drop=True))
     front = [c for c in ("object_id", "ra", "dec", "split", "subset") if c in out]
     return out[front + [c for c in out.columns if c not in front]]

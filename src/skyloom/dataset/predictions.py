@@ -1,12 +1,15 @@
-"""Predictions as they lie in files: ids and points at once, p(z) in blocks of rows, seeds of a model together."""
+"""Predictions as they lie in files: ids and points at once, p(z) in blocks of rows, seeds of a model together, calibrated ones in
+their place."""
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 
 import numpy as np
 
 from skyloom import store
+from skyloom.dataset import read
 from skyloom.dataset.table import align
 from skyloom.errors import InputError
 from skyloom.pz import distribution
@@ -75,3 +78,22 @@ def by_model(predictions: list[Prediction]) -> tuple[dict[str, list[Prediction]]
             models.setdefault(one.model if calibration is None else f"{one.model}+{calibration}", []).append(one)
     return ({name: members for name, members in models.items() if name not in reasons},
             {model: " ".join(sorted(why)) for model, why in sorted(reasons.items())})
+
+
+def recalibrated(path, models: dict[str, dict], predictions) -> tuple[str, str]:
+    """(model, its calibration or `none`) of a file of the verb calibrate, put in place in `models` {name: {object_id, arrays}}:
+    `conformal`, the p(z) before and {level: half-width in PIT}, and, where a method was kept, `arrays` after it.
+
+    InputError if it was made from others than the files `predictions`, or holds other objects.
+    """
+    found = Prediction(path)
+    about, own = found.about, models[found.model]
+    of = [one for one in predictions if store.attributes(one)["model"] == about["model"]]
+    if about["predictions_hash"] != read.file_hash(of):
+        raise InputError(f"{path} was made from other predictions of {about['model']} than {of[0]}; rerun calibrate")
+    if not np.array_equal(found.object_id, own["object_id"]):
+        raise InputError(f"{path} holds other objects than the predictions of {about['model']}; rerun calibrate")
+    own["conformal"] = own["arrays"], {level: float(half) for level, half in json.loads(about["conformal"]).items()}
+    if about["calibration"]:
+        own["arrays"] = found.pz
+    return found.model, about["calibration"] or "none"

@@ -4,10 +4,8 @@ Häußler et al. 2013, Robotham et al. 2017).
 A de Vaucouleurs bulge and an exponential disc share centre and position angle; radii and axis ratios are the same in every
 band, fluxes are each band's own. Of a stamp's transform only the modes with |k| < K_MAX count: beyond them no PSF lets light
 through. There the model is (F_d T_d + F_b T_b) OTF e^(-i k.x) with real T, so that chi2 and all derivatives are sums of real
-products: a step costs a few matrix products of nine functions of k, whatever the number of bands.
-
-Shape of a component: u = re^2 k^T exp(G) k with G = [[g1, g2], [g2, -g1]], axis ratio exp(-|g|): smooth where it is round. The
-bulge has t G. Weak priors keep what the data don't tell.
+products: a step costs a few matrix products of nine functions of k (`components`), whatever the number of bands. Weak priors
+keep what the data don't tell.
 """
 
 from __future__ import annotations
@@ -18,18 +16,18 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
-from skyloom import profiles
-from skyloom.measure import annuli, noise
+from skyloom.measure import annuli, components, noise
 
-K_MAX = 1.5  # rad/px
-STEPS, REFILLS = 14, 2
+K_MAX = 1.35  # rad/px
+STEPS, SETTLED = 20, 0.03  # at most; fall of chi2
+REFILLS, REFILLED = 6, 0.1  # of lost pixels by the model, at most; change of a flux in its errors
 FLAGS = {"no_psf": 1, "not_converged": 2, "mostly_lost": 4, "not_ok": 8}
 SHAPE = ("ln_re_disk", "g1", "g2", "ln_re_bulge", "t")
 # mean and width of the priors of SHAPE in ln px and dimensionless; the radii's are set around the start
 WIDTH = np.array([0.8, 0.5, 0.5, 0.9, 0.25])
 LOW, HIGH = np.array([-1.2, -2.3, -2.3, -1.6, 0.0]), np.array([3.6, 2.3, 2.3, 3.4, 1.0])
-EXPONENTIAL = 1.67834699  # half-light radius of an exponential disc in scale lengths
-LOST = 0.5  # share of the target's own weight whose loss is flagged
+# Shares of the target's weight on good pixels below which the model fills what is lost; the fit is flagged; nothing is said.
+HOLED, LOST, LEAST_KEPT = 0.998, 0.5, 0.1
 
 
 @dataclass
@@ -66,53 +64,6 @@ def _modes(size: int):
     return rows, columns, np.broadcast_to(kx, use.shape)[use], np.broadcast_to(ky, use.shape)[use]
 
 
-@functools.cache
-def _bulge_table():
-    ln_kappa, value = profiles.hankel(4.0)
-    return float(ln_kappa[0]), float((len(value) - 1) / (ln_kappa[-1] - ln_kappa[0])), value, np.diff(value, append=value[-1])
-
-
-def _bulge(u):
-    """(T, dT / d ln u) of the de Vaucouleurs profile at u = kappa^2."""
-    first, density, value, step = _bulge_table()
-    at = np.clip((0.5 * np.log(u) - first) * density, 0, len(value) - 1.001)
-    low = at.astype(np.intp)
-    return value[low] + (at - low) * step[low], 0.5 * density * step[low]
-
-
-def _disc(u):
-    """(T, dT / d ln u) of the exponential profile: (1 + u / b^2)^(-3/2)."""
-    v = u / EXPONENTIAL**2
-    value = (1 + v) ** -1.5
-    return value, -1.5 * v / (1 + v) * value
-
-
-def _metric(g1, g2, kx, ky):
-    """u / re^2 and its derivatives by g1 and g2: k^T exp(G) k = c k^2 + s (g1 (kx^2 - ky^2) + 2 g2 kx ky)."""
-    g = np.hypot(g1, g2)
-    small = g < 1e-3
-    safe = np.where(small, 1.0, g)
-    c, s = np.cosh(g), np.where(small, 1 + g * g / 6, np.sinh(safe) / safe)
-    bend = np.where(small, 1 / 3, (c - s) / safe**2)  # ds/dg_i = bend g_i, dc/dg_i = s g_i
-    k2, plus, cross = kx * kx + ky * ky, kx * kx - ky * ky, 2 * kx * ky
-    along = g1 * plus + g2 * cross
-    common = s * k2 + bend * along
-    return c * k2 + s * along, common * g1 + s * plus, common * g2 + s * cross
-
-
-def _functions(shape, kx, ky):
-    """(m, 9, modes): T_d, T_b, T_d's derivatives by ln re, g1, g2, T_b's by ln re, g1, g2, t."""
-    ln_d, g1, g2, ln_b, t = (shape[:, k, None] for k in range(5))
-    u, u1, u2 = _metric(g1, g2, kx, ky)
-    disc, slope = _disc(np.exp(2 * ln_d) * u)
-    bent = slope / u
-    w, w1, w2 = _metric(t * g1, t * g2, kx, ky)
-    bulge, slope_b = _bulge(np.exp(2 * ln_b) * w)
-    bent_b = slope_b / w
-    return np.stack([disc, bulge, 2 * slope, bent * u1, bent * u2, 2 * slope_b, t * bent_b * w1, t * bent_b * w2,
-                     bent_b * (g1 * w1 + g2 * w2)], axis=1)
-
-
 def _expand(gram, fluxes):
     """Gram matrices (m, band, 9, 9) as those of (F_d, F_b, shape): (m, band, 7, 7), by the chain rule."""
     m, b = fluxes.shape[:2]
@@ -126,133 +77,175 @@ def _expand(gram, fluxes):
 
 
 class _Data:
-    """Whitened transforms of m stamps at the modes that count."""
+    """Whitened transforms of m stamps at the modes that count: `cross` with the PSF and `q` the PSF's own power, each (m, band,
+    modes), `power` the data's (m,); `idle` (m, band, 2, 2) ones on the diagonal of bands that aren't used."""
 
-    def __init__(self, image, otf, variance, power, size):
-        rows, columns, self.kx, self.ky = _modes(size)
-        self.size, self.rows, self.columns = size, rows, columns
-        self.otf = otf[..., rows, columns]
-        self.weight = 2 / (size**2 * variance[..., None] * power[..., rows, columns])
-        self.q = self.weight * np.abs(self.otf) ** 2
-        self.replace(image)
+    def __init__(self, image, otf, variance, power, use):
+        rows, columns, self.kx, self.ky = _modes(image.shape[-1])
+        otf, found = otf[..., rows, columns], scipy.fft.rfft2(image.astype(np.float32))[..., rows, columns].astype(complex)
+        weight = use[..., None] * 2 / (image.shape[-1] ** 2 * variance[..., None] * power[..., rows, columns])
+        self.use, self.idle = use, ~use[..., None, None] * np.eye(2)
+        self.q = weight * (otf.real**2 + otf.imag**2)
+        self.cross = weight * np.conj(otf) * found
+        self.power = (weight * (found.real**2 + found.imag**2)).sum(axis=(1, 2))
 
-    def replace(self, image) -> None:
-        """Other pixels of the same stamps."""
-        found = scipy.fft.rfft2(image)[..., self.rows, self.columns]
-        self.cross = self.weight * np.conj(self.otf) * found
-        self.power = (self.weight * np.abs(found) ** 2).sum(axis=(1, 2))
+    def take(self, rows):
+        """The same of some stamps."""
+        out = object.__new__(_Data)
+        out.kx, out.ky = self.kx, self.ky
+        for name in ("use", "idle", "q", "cross", "power"):
+            setattr(out, name, getattr(self, name)[rows])
+        return out
 
-    def at(self, x, y):
-        """Cross spectrum of data and point-source model at (x, y): (m, band, modes) complex."""
-        phase = np.exp(1j * (self.kx * x[:, None] + self.ky * y[:, None]))
-        return self.cross * phase[:, None]
+    def put(self, rows, other) -> None:
+        """Exchange some stamps."""
+        for name in ("cross", "power"):
+            getattr(self, name)[rows] = getattr(other, name)
+
+    def at(self, place):
+        """Cross spectrum of data and point-source model at (x, y) `place` (m, 2): (m, band, modes) complex."""
+        return self.cross * np.exp(1j * (self.kx * place[:, :1] + self.ky * place[:, 1:]))[:, None]
+
+
+def _gram(phi, q):
+    """(m, band, 9, 9) products of nine functions (m, 9, modes) with weights q (m, band, modes). Single precision will do: the
+    steps and errors made of it need no more, the fluxes have their own."""
+    phi, q = phi.astype(np.float32), q.astype(np.float32)
+    return ((phi[:, None] * q[:, :, None]) @ phi[:, None].transpose(0, 1, 3, 2)).astype(float)
 
 
 def _solve(data, place, shape, prior):
-    """Fluxes (m, band, 2) that fit best at a place and shape, the functions, S, chi2 with the prior's part, and gram."""
-    phi = _functions(shape, data.kx, data.ky)
-    s = data.at(place[:, 0], place[:, 1])
-    gram = (phi[:, None] * data.q[:, :, None]) @ phi[:, None].transpose(0, 1, 3, 2)
+    """[fluxes (m, band, 2) that fit best at a place and shape, functions, cross spectrum, chi2 with the prior's part, and h:
+    functions times data]."""
+    phi = components.functions(shape, data.kx, data.ky)
+    s = data.at(place)
     h = s.real @ phi.transpose(0, 2, 1)
-    two = gram[..., :2, :2] + 1e-12 * np.eye(2) * gram[..., :1, :1]
+    two = np.empty((*h.shape[:2], 2, 2))
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        two[..., i, j] = two[..., j, i] = (data.q @ (phi[:, i] * phi[:, j])[..., None])[..., 0]
+    two += 1e-12 * np.eye(2) * two[..., :1, :1] + data.idle
     fluxes = np.linalg.solve(two, h[..., :2, None])[..., 0]
-    fit = (fluxes * h[..., :2]).sum(axis=(1, 2))
-    chi2 = data.power - fit + (((shape - prior) / WIDTH) ** 2).sum(axis=1)
-    return fluxes, phi, s, chi2, gram, h
+    chi2 = data.power - (fluxes * h[..., :2]).sum(axis=(1, 2)) + (((shape - prior) / WIDTH) ** 2).sum(axis=1)
+    return [fluxes, phi, s, chi2, h]
 
 
-def _step(data, place, fluxes, phi, s, gram, h, shape, prior):
-    """(normal matrix of shape with the fluxes projected out (m, 5, 5), its gradient, step of the place (m, 2), its normal)."""
+def _step(data, found, shape, prior):
+    """(normal matrix of shape with the fluxes projected out (m, 5, 5), its gradient, the place's normal matrix and gradient)."""
+    fluxes, phi, s, _, h = found
+    gram = _gram(phi, data.q)
     chain, whole = _expand(gram, fluxes)
-    model = np.zeros((*fluxes.shape[:2], 9))
-    model[..., :2] = fluxes
-    residual = h - (gram @ model[..., None])[..., 0]
+    residual = h - (gram[..., :2] @ fluxes[..., None])[..., 0]
     gradient = (chain.transpose(0, 1, 3, 2) @ residual[..., None])[..., 2:, 0]
     a, b, c = whole[..., :2, :2], whole[..., :2, 2:], whole[..., 2:, 2:]
-    projected = c - b.transpose(0, 1, 3, 2) @ np.linalg.solve(a + 1e-12 * np.eye(2) * a[..., :1, :1], b)
-    light = (fluxes @ phi[:, :2])
+    projected = c - b.transpose(0, 1, 3, 2) @ np.linalg.solve(a + 1e-6 * np.eye(2) * a[..., :1, :1] + data.idle, b)
+    light = fluxes @ phi[:, :2]
     normal = projected.sum(axis=1) + np.diag(1 / WIDTH**2)
     pull = gradient.sum(axis=1) - (shape - prior) / WIDTH**2
-    moved = -np.stack([(s.imag * light * k).sum(axis=(1, 2)) for k in (data.kx, data.ky)], axis=1)
+    free = ~(((shape <= LOW) & (pull < 0)) | ((shape >= HIGH) & (pull > 0)))  # what would leave its limits stays
+    normal, pull = normal * free[:, None] * free[:, :, None] + ~free[:, None] * np.eye(5), pull * free
     k = np.stack([data.kx, data.ky])
-    grown = np.einsum("mbk,ik,jk->mij", data.q * light**2, k, k)
+    moved = -(s.imag * light).sum(axis=1) @ k.T
+    grown = k @ ((data.q * light**2).sum(axis=1)[:, :, None] * k.T)
     return normal, pull, grown, moved
 
 
 def _iterate(data, place, shape, prior, steps):
-    """Levenberg-Marquardt (Marquardt 1963) on shape and place, the fluxes solved at every step."""
-    found = _solve(data, place, shape, prior)
-    damping = np.full(len(shape), 1e-2)
-    gain = np.full(len(shape), np.inf)
+    """Levenberg-Marquardt (Marquardt 1963) on shape and place, the fluxes solved at every step, of each stamp until its chi2
+    falls by no more than SETTLED: (place, shape, whether it settled)."""
+    place, shape, live = place.copy(), shape.copy(), np.arange(len(shape))
+    settled, damping = np.zeros(len(shape), bool), np.full(len(shape), 1e-2)
+    own, found = data, _solve(data, place, shape, prior)
     for _ in range(steps):
-        fluxes, phi, s, chi2, gram, h = found
-        normal, pull, grown, moved = _step(data, place, fluxes, phi, s, gram, h, shape, prior)
-        damp = damping[:, None, None]
+        normal, pull, grown, moved = _step(own, found, shape[live], prior[live])
+        damp = damping[live][:, None, None]
         ridge = normal + damp * np.eye(5) * np.diagonal(normal, axis1=1, axis2=2)[:, :, None]
-        new_shape = shape + np.clip(np.linalg.solve(ridge, pull[..., None])[..., 0], -0.7, 0.7)
-        new_shape = np.clip(new_shape, LOW, HIGH)
+        step = np.clip(np.linalg.solve(ridge, pull[..., None])[..., 0], -0.7, 0.7)
         shift = np.linalg.solve(grown * (1 + damp * np.eye(2)) + 1e-9 * np.eye(2), moved[..., None])[..., 0]
-        new_place = place + np.clip(shift, -0.5, 0.5)
-        trial = _solve(data, new_place, new_shape, prior)
-        gain = chi2 - trial[3]
+        new_shape, new_place = np.clip(shape[live] + step, LOW, HIGH), place[live] + np.clip(shift, -0.5, 0.5)
+        trial = _solve(own, new_place, new_shape, prior[live])
+        gain = found[3] - trial[3]
         won = gain >= 0
-        shape, place = np.where(won[:, None], new_shape, shape), np.where(won[:, None], new_place, place)
-        found = tuple(np.where(won.reshape(-1, *[1] * (old.ndim - 1)), new, old) for new, old in zip(trial, found, strict=True))
-        damping = np.clip(np.where(won, damping * 0.3, damping * 6), 1e-6, 1e6)
-    return place, shape, found, (np.abs(gain) < 0.05) | (damping > 1e3)
+        shape[live[won]], place[live[won]] = new_shape[won], new_place[won]
+        damping[live] = np.clip(np.where(won, damping[live] * 0.2, damping[live] * 6), 1e-6, 1e6)
+        settled[live] = (won & (gain < SETTLED)) | (damping[live] > 1e3)
+        more = ~settled[live]
+        if not more.any():
+            break
+        found = [np.where(won.reshape(-1, *[1] * (old.ndim - 1)), new, old)[more] for new, old in zip(trial, found, strict=True)]
+        live, own = live[more], own.take(more) if not more.all() else own
+    return place, shape, settled
 
 
-def _pixels(data, otf, place, shape, fluxes):
-    """Model pixels (m, band, size, size): what fills lost pixels."""
-    ky, kx = annuli.grid(data.size)
-    kx, ky = (np.broadcast_to(k, otf.shape[-2:]).ravel() for k in (kx, ky))
-    kx = np.where((kx == 0) & (ky == 0), 1e-4, kx)
-    phi = _functions(shape, kx, ky)[:, :2].reshape(len(shape), 2, *otf.shape[-2:])
-    phase = np.exp(-1j * (kx * place[:, :1] + ky * place[:, 1:])).reshape(len(shape), 1, *otf.shape[-2:])
-    return scipy.fft.irfft2(np.einsum("mbc,mcyx->mbyx", fluxes, phi) * otf * phase, s=(data.size,) * 2)
+def _pixels(otf, place, shape, fluxes):
+    """Model pixels (m, band, size, size), float32: what fills lost pixels."""
+    size, (ky, kx) = otf.shape[-2], annuli.grid(otf.shape[-2])
+    flat = [np.broadcast_to(k, otf.shape[-2:]).ravel().astype(np.float32) for k in (kx, ky)]
+    flat[0][0] = 1e-4  # the mean's u is 0, whose logarithm is asked for
+    phi = components.values(shape.astype(np.float32), *flat)
+    light = (fluxes.astype(np.float32) @ phi).reshape(otf.shape)
+    phase = np.exp(-1j * ky * place[:, 1, None, None]) * np.exp(-1j * kx * place[:, :1, None])
+    return scipy.fft.irfft2(light * (otf * phase[:, None].astype(np.complex64)), s=(size, size))
 
 
-def fit(image, ivar, lost, psf, start, correlated) -> BulgeDisc:
+def fit(image, ivar, lost, psf, start, correlated, use=None) -> BulgeDisc:
     """Fit m stamps in all bands at once.
 
     image, ivar (m, band, size, size) in one unit of flux; lost (m, band, size, size) bool: unusable pixels and neighbours; psf
-    (m, band, k, k) of sum 1, all finite; start: arrays (m,) x, y in px and re, the half-light radius in px freed of the PSF;
-    correlated (band, r, r) as of `noise.correlation`. ValueError for shapes that don't match.
+    (m, band, k, k) of sum 1; start: arrays (m,) x, y in px and re, the half-light radius in px freed of the PSF; correlated
+    (band, r, r) as of `noise.correlation`; use (m, band) bool, False for bands that say nothing: their fluxes are NaN, as are
+    those of bands that hardly see the target, and all of a stamp without any other. ValueError for shapes that don't match.
     """
     image, ivar = np.asarray(image, float), np.asarray(ivar, float)
     if image.shape != ivar.shape or image.shape != lost.shape or psf.shape[:2] != image.shape[:2]:
         raise ValueError(f"image {image.shape}, ivar {ivar.shape}, lost {lost.shape}, psf {psf.shape} do not match")
     m, bands, size = image.shape[:3]
-    otf = np.array([[annuli.transform(one, size) for one in own] for own in psf])
+    use = np.ones((m, bands), bool) if use is None else np.asarray(use)
+    image, lost = np.where(use[..., None, None], image, 0), lost & use[..., None, None]
+    otf = annuli.transform(np.where(use[..., None, None], psf, 0).astype(np.float32), size)
     power = np.stack([noise.power(c, size) for c in correlated])[None]
     place = np.stack([np.asarray(start[name], float) for name in ("x", "y")], axis=1)
     re = np.log(np.clip(np.asarray(start["re"], float), 0.5, size / 3))
     shape = np.stack([re + 0.1, np.zeros(m) + 0.02, np.zeros(m) + 0.02, re - 0.6, np.full(m, 0.5)], axis=1)
     prior = shape.copy()
     prior[:, 1:3] = 0
-    variance, kept = _noise_at(image, ivar, lost, place, re)
-    filled = _mirrored(image, lost, place)
-    data = _Data(filled, otf, variance, power, size)
-    place, shape, found, settled = _iterate(data, place, shape, prior, STEPS)
-    holed = lost.any(axis=(1, 2, 3))
-    for _ in range(REFILLS if holed.any() else 0):
-        filled = np.where(lost, _pixels(data, otf, place, shape, found[0]) if holed.any() else 0, image)
-        data.replace(filled)
-        place, shape, found, settled = _iterate(data, place, shape, prior, 4)
-    return _results(data, place, shape, found, settled, kept)
+    variance, kept = _noise_at(ivar, lost, place, re)
+    given, use = use, use & (kept >= LEAST_KEPT)
+    data = _Data(_mirrored(image, lost, place), otf, variance, power, use)
+    place, shape, settled = _iterate(data, place, shape, prior, STEPS)
+    holed = kept.min(axis=1, where=given, initial=1) < HOLED
+    _refill(data, image, lost, otf, variance, power, place, shape, settled, prior, holed)
+    return _results(data, place, shape, _solve(data, place, shape, prior), settled, kept, given)
 
 
-def _noise_at(image, ivar, lost, place, re):
+def _refill(data, image, lost, otf, variance, power, place, shape, settled, prior, holed) -> None:
+    """Fit stamps that `holed` (m,) says again with lost pixels filled by the model, until that changes nothing (EM)."""
+    live = np.flatnonzero(holed)
+    for _ in range(REFILLS):
+        if not len(live):
+            return
+        found = _solve(data.take(live), place[live], shape[live], prior[live])
+        filled = np.where(lost[live], _pixels(otf[live], place[live], shape[live], found[0]), image[live])
+        own = _Data(filled, otf[live], variance[live], power, data.use[live])
+        data.put(live, own)
+        place[live], new, settled[live] = _iterate(own, place[live], shape[live], prior[live], STEPS // 4)
+        moved = _solve(own, place[live], new, prior[live])[0].sum(axis=2) - found[0].sum(axis=2)
+        told = np.sqrt((own.q @ (found[1][:, 0] ** 2)[..., None])[..., 0])  # 1 / error, were the shape known
+        shape[live] = new
+        live = live[(np.abs(moved) * told > REFILLED).any(axis=1)]
+
+
+def _noise_at(ivar, lost, place, re):
     """(variance (m, band) where the target lies, share (m, band) of the target's weight on good pixels)."""
-    size = image.shape[-1]
-    y, x = np.mgrid[:size, :size]
-    wide = (np.exp(re) + 2.0)[:, None, None]
-    light = np.exp(-((x - place[:, 0, None, None]) ** 2 + (y - place[:, 1, None, None]) ** 2) / (2 * wide**2)) ** 2
+    at, wide = np.arange(ivar.shape[-1]), (np.exp(re) + 2.0)[:, None]
+    gx, gy = (np.exp(-(((at - place[:, k, None]) / wide) ** 2)).astype(np.float32) for k in (0, 1))
+
+    def weighted(pixels):  # sum over pixels, by the target's light
+        return ((pixels @ gx[:, None, :, None])[..., 0] * gy[:, None]).sum(axis=2)
+
     good = (ivar > 0) & ~lost
-    weight = light[:, None] * good
-    total = np.maximum(weight.sum(axis=(2, 3)), 1e-30)
-    variance = (weight / np.where(good, ivar, 1.0)).sum(axis=(2, 3)) / total
-    return np.where(variance > 0, variance, 1.0), total / light.sum(axis=(1, 2))[:, None]
+    total = weighted(good.astype(np.float32))
+    variance = weighted(np.where(good, 1 / np.where(good, ivar, 1), 0).astype(np.float32)) / np.maximum(total, 1e-30)
+    return np.where(variance > 0, variance, 1.0).astype(float), total / (gx.sum(axis=1) * gy.sum(axis=1))[:, None]
 
 
 def _mirrored(image, lost, place):
@@ -266,10 +259,11 @@ def _mirrored(image, lost, place):
     return out
 
 
-def _results(data, place, shape, found, settled, kept) -> BulgeDisc:
+def _results(data, place, shape, found, settled, kept, given) -> BulgeDisc:
     """Fluxes with their covariance (shape marginalised), shapes, flags."""
-    fluxes, phi, _, chi2, gram, _ = found
-    _, whole = _expand(gram, fluxes)
+    fluxes, phi, _, chi2, _ = found
+    _, whole = _expand(_gram(phi, data.q), fluxes)
+    whole[..., :2, :2] += data.idle
     m, bands = fluxes.shape[:2]
     normal = np.zeros((m, 2 * bands + 5, 2 * bands + 5))
     for b in range(bands):
@@ -285,11 +279,16 @@ def _results(data, place, shape, found, settled, kept) -> BulgeDisc:
     cov = unit / size[:, :, None] / size[:, None, :]
     error = np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 0))
     g = np.hypot(shape[:, 1], shape[:, 2])
-    flags = np.where(settled, 0, FLAGS["not_converged"]) | np.where(kept.min(axis=1) < LOST, FLAGS["mostly_lost"], 0)
+    mostly = (kept.min(axis=1, where=given, initial=1) < LOST) | ~data.use.any(axis=1)
+    flags = np.where(settled, 0, FLAGS["not_converged"]) | np.where(mostly, FLAGS["mostly_lost"], 0)
+    unknown = np.where(data.use, 0, np.nan)
+    blind = np.where(data.use.any(axis=1), 0, np.nan)
     angle = 0.5 * np.arctan2(shape[:, 2], shape[:, 1])
     return BulgeDisc(
-        bulge_flux=fluxes[..., 1], bulge_flux_err=error[:, 1:2 * bands:2], disk_flux=fluxes[..., 0],
-        disk_flux_err=error[:, :2 * bands:2], cov=np.stack([cov[:, 2 * b, 2 * b + 1] for b in range(bands)], axis=1),
-        bulge_re=np.exp(shape[:, 3]), bulge_ln_re_err=error[:, -2], disk_re=np.exp(shape[:, 0]), disk_ln_re_err=error[:, -5],
-        bulge_q=np.exp(-shape[:, 4] * g), disk_q=np.exp(-g), angle=angle, x=place[:, 0], y=place[:, 1],
-        chi2=chi2 / (2 * bands * len(data.kx)), flags=flags.astype(np.int32))
+        bulge_flux=fluxes[..., 1] + unknown, bulge_flux_err=error[:, 1:2 * bands:2] + unknown,
+        disk_flux=fluxes[..., 0] + unknown, disk_flux_err=error[:, :2 * bands:2] + unknown,
+        cov=np.stack([cov[:, 2 * b, 2 * b + 1] for b in range(bands)], axis=1) + unknown,
+        bulge_re=np.exp(shape[:, 3]) + blind, bulge_ln_re_err=error[:, -2] + blind, disk_re=np.exp(shape[:, 0]) + blind,
+        disk_ln_re_err=error[:, -5] + blind, bulge_q=np.exp(-shape[:, 4] * g) + blind, disk_q=np.exp(-g) + blind,
+        angle=angle + blind, x=place[:, 0], y=place[:, 1], flags=flags.astype(np.int32),
+        chi2=chi2 / (2 * np.maximum(data.use.sum(axis=1), 1) * len(data.kx)) + blind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom.measure import sersic, sources
+from skyloom.measure import frame, sersic, sources
 
 SERSIC_COLUMNS = ("sersic_index", "sersic_index_err", "sersic_re", "sersic_q", "sersic_chi2")
 
@@ -44,8 +44,8 @@ def measure_stamps(stamps, options: dict, kernel: np.ndarray, pixel_scale, zero_
     out = {name: table[:, :, k] for k, name in enumerate(sources.COLUMNS)}
     out |= _fit_all(work, flags, bands)
     if cd is not None and len(rows):
-        out["pos_angle"] = sources.sky_angle(out["pos_angle"], cd)
-        flags[sources.oblong(cd) & (flags & sources.FLAGS["not_ok"] == 0)] |= sources.FLAGS["oblong_pixels"]
+        out["pos_angle"] = frame.sky_angle(out["pos_angle"], cd)
+        flags[frame.oblong(cd) & (flags & sources.FLAGS["not_ok"] == 0)] |= sources.FLAGS["oblong_pixels"]
     return out | {"morphology_flags": flags}
 
 

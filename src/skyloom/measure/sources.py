@@ -17,7 +17,6 @@ COLUMNS = ("central_image_pop_5px_rad", "central_image_pop_10px_rad", "central_i
            "half_light_radius", "isophotal_area", "major_axis", "minor_axis", "peak_surface_brightness", "petro_rad",
            "pos_angle", "total_galaxies")
 PETRO_LIMIT, PETRO_STEPS, PETRO_RATIO = 6.0, 20, 0.2  # SExtractor's search grid for the Petrosian radius
-OBLONG = 0.01  # a pixel whose sides differ by more, or are so much off the right angle
 OFF_CENTRE = 5.0  # px: a nearest source further off is hardly the target
 
 
@@ -93,18 +92,25 @@ def shape(found: Sources, k: int, analysis_threshold: float) -> dict[str, float]
     """Ellipse, isophotal area, half-light and Petrosian radius of detection `k`."""
     row = found.catalog[k]
     others = (found.segments != k + 1) & (found.segments != 0)
-    x, y, a, b, theta = (float(row[name]) for name in ("x", "y", "a", "b", "theta"))
-    ellipse = [np.array([v]) for v in (x, y, a, b, theta)]
+    own = ellipse(row)
+    x, y, a, b, theta = (float(value[0]) for value in own)
     blanked = np.where(others, np.float32(0), found.data)
     mirrored = mirror(found.data, others, x, y)
-    kron, _ = sep.kron_radius(blanked, *ellipse, 6.0)
-    kron = max(2.5 * float(kron[0]), 3.5)  # PHOT_AUTOPARAMS 2.5, 3.5
-    total, _, _ = sep.sum_ellipse(mirrored, *ellipse, kron, subpix=5)
-    half, _ = sep.flux_radius(mirrored, ellipse[0], ellipse[1], [6.0 * a], 0.5, normflux=total, subpix=5)
+    kron, _ = sep.kron_radius(blanked, *own, 6.0)
+    kron = max(3.5, 2.5 * float(kron[0]))  # PHOT_AUTOPARAMS 2.5, 3.5; the latter where there is no Kron radius (NaN)
+    total, _, _ = sep.sum_ellipse(mirrored, *own, kron, subpix=5)
+    half, _ = sep.flux_radius(mirrored, own[0], own[1], [6.0 * a], 0.5, normflux=total, subpix=5)
     inside = found.segments == k + 1
     return {"ellipticity": 1 - b / a, "half_light_radius": float(half[0]) if total[0] > 0 else np.nan,
             "isophotal_area": float(np.sum(found.data[inside] > analysis_threshold)), "major_axis": a, "minor_axis": b,
             "petro_rad": petrosian(mirrored, row), "pos_angle": float(np.degrees(theta))}
+
+
+def ellipse(row) -> list[np.ndarray]:
+    """x, y, a, b, theta, each (1,), of a row of sep's catalog as its apertures take them: sep gives float32, whose pi / 2 is
+    larger than the one that they allow, and whose b may come out above a."""
+    x, y, a, b, theta = (float(row[name]) for name in ("x", "y", "a", "b", "theta"))
+    return [np.array([value]) for value in (x, y, a, min(a, b), np.clip(theta, -np.pi / 2, np.pi / 2))]
 
 
 def mirror(data: np.ndarray, others: np.ndarray, x: float, y: float) -> np.ndarray:
@@ -138,21 +144,3 @@ def petrosian(data: np.ndarray, row) -> float:
             if rim <= PETRO_RATIO * total[at] / at:
                 break
     return max(2 * 1.1 * float(k), 3.5)
-
-
-def sky_angle(angle: np.ndarray, cd: np.ndarray) -> np.ndarray:
-    """Angles (...) in deg from x to y of the image as they are in one with north up and east left: from west to north, the
-    position angle plus 90. cd (..., 2, 2) from px to (east, north); where it is NaN, or that frame's already, nothing changes.
-    """
-    theta = np.radians(angle)
-    east, north = np.einsum("...ij,...j->i...", cd, np.stack([np.cos(theta), np.sin(theta)], axis=-1))
-    turned = (np.degrees(np.arctan2(north, -east)) + 90) % 180 - 90
-    upright = (cd[..., 0, 1] == 0) & (cd[..., 1, 0] == 0) & (cd[..., 0, 0] < 0) & (cd[..., 1, 1] > 0)
-    return np.where(upright | ~np.isfinite(cd).all(axis=(-2, -1)), angle, turned)
-
-
-def oblong(cd: np.ndarray) -> np.ndarray:
-    """Where the pixels of (..., 2, 2) matrices are no squares: radii and ellipticities in px mean nothing there."""
-    x, y = np.hypot(cd[..., 0, 0], cd[..., 1, 0]), np.hypot(cd[..., 0, 1], cd[..., 1, 1])
-    slant = (cd[..., 0, 0] * cd[..., 0, 1] + cd[..., 1, 0] * cd[..., 1, 1]) / (x * y)
-    return (np.abs(x / y - 1) > OBLONG) | (np.abs(slant) > OBLONG)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import sep
 
+from skyloom.measure import sources
+
 THRESHOLD, REACH, SEARCH = 2.0, 5.0, 6.0  # sigma; px; radius of the Kron sums in units of A
 
 
@@ -21,9 +23,7 @@ class Target:
     @property
     def ellipse(self) -> list:
         """x, y, a, b, theta as sep's functions take them."""
-        x, y, a, b, theta = (float(self.row[name]) for name in ("x", "y", "a", "b", "theta"))
-        # sep gives theta as float32, whose pi / 2 is larger than the one that its own apertures allow
-        return [[x], [y], [a], [min(b, a)], [np.clip(theta, -np.pi / 2, np.pi / 2)]]
+        return sources.ellipse(self.row)
 
 
 def find(image: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, Target | None]:

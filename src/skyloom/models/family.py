@@ -27,8 +27,8 @@ class Training:
 
     Some of the loop's options are fields only of families that they suit, the loop finds the value here for others: `augment`
     (`rotations` by any angle, other true values: a batch under one of the eight symmetries), `batches` (an epoch of so many,
-    classes drawn evenly), `survey_dropout` (chance that a survey is hidden), `tune`, `refit` (learn from `select`, too) and
-    `reweight` (the split toward whose magnitudes and colours objects are drawn).
+    classes drawn evenly), `survey_dropout` (chance that a survey is hidden), `tune`, `refit` (learn from `select`, too,
+    unless `objects` says from how many) and `reweight` (the split toward whose magnitudes and colours objects are drawn).
     """
 
     lr: float = option(1e-3, "learning rate, the highest of a schedule", type="number", exclusiveMinimum=0)
@@ -40,6 +40,8 @@ class Training:
                            enum=["onecycle", "constant"])
     weight_decay: float = option(0.0, "of the optimiser", type="number", minimum=0)
     plateau: int | None = option(None, "epochs without gain before the rate is halved", type="integer", minimum=1)
+    objects: int | None = option(None, "of the training split, drawn by their ids, more of them holding fewer; else all learn",
+                                 type="integer", minimum=1)
     augment: ClassVar[bool | str] = False
     batches: ClassVar[int | None] = None
     survey_dropout: ClassVar[float] = 0.0

@@ -76,6 +76,17 @@ def fit(density: dict[str, np.ndarray], columns: dict[str, np.ndarray], names=()
     return Weights(members, tuple(names), offset, scale, _fitted(values, x, best), float(best))
 
 
+def crossed(density: dict, columns: dict, names=(), seed: int = 0, folds: int = 5) -> tuple[Weights, list[Weights], np.ndarray]:
+    """(weights of `fit`, those fitted without each fold, fold (n,) of every object): an object's weights of the fold that lacks
+    it have not seen its truth, so that the stack can be scored on the objects that it is fitted on."""
+    n = len(next(iter(density.values()))) if density else 0
+    fold = np.random.default_rng(seed).permutation(n) % folds
+    without = [fit({name: values[fold != k] for name, values in density.items()},
+                   {name: np.asarray(values)[fold != k] for name, values in columns.items()}, names, seed, folds)
+               for k in range(folds)]
+    return fit(density, columns, names, seed, folds), without, fold
+
+
 def combined(parts: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
     """(n, bins) mixture of histograms (n, bins) on the same edges with weights (n, members); a member without p(z) for an object
     (NaN) leaves its weight to the others; NaN where none has any."""

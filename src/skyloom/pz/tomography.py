@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyloom.pz import histogram, metrics
+from skyloom.pz import histogram, metrics, scores
 
 FAINTEST = 0.01  # of the mode's height: a second peak below it is no peak
 
@@ -19,6 +19,16 @@ def second_mode(pz, edges, apart: float = 0.1) -> np.ndarray:
     far = np.abs(z - first[:, None]) >= apart * (1 + first[:, None])
     height = np.where(peak & far, density, 0.0)
     return np.where(height.max(axis=1, initial=0.0) > 0, z[height.argmax(axis=1)], np.nan)
+
+
+def second_share(pz, edges, apart: float = 0.1) -> np.ndarray:
+    """(n,) probability within half of `apart` (1 + z) of the second peak of `second_mode`, 0 without one."""
+    second = second_mode(pz, edges, apart)
+    there = np.isfinite(second)
+    reach, rows = apart / 2 * (1 + second[there]), np.asarray(pz, float)[there]
+    out = np.zeros(len(second))
+    out[there] = scores.pit(rows, edges, second[there] + reach) - scores.pit(rows, edges, second[there] - reach)
+    return out
 
 
 def recovered(pz, edges, z, limit: float = 0.15) -> np.ndarray:

@@ -8,15 +8,16 @@ from skyloom.cutouts.stamps import STATUS
 from skyloom.errors import InputError
 from skyloom.measure.sources import FLAGS as MORPHOLOGY
 from skyloom.pz import distribution
+from skyloom.release import zphot
 from skyloom.release.flags import BITS, flag_bits
 
-UNLIKE = 0.01  # conformal p-value at or below which an object is unlike training
 # worst first: what `status_{service}` says when bands differ
 _ORDER = ("failed", "no_coverage", "too_small", "masked", "ok")
 
 
 def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
-    """{model: {object_id, mean, std, seeds}} of predictions (dicts with model, seed, object_id, z); of those with p(z) (the
+    """{model: {object_id, mean, std, seeds}} of predictions (dicts with model, seed, object_id, z, where a model has no seeds of
+    its own the `std` that it tells); of those with p(z) (the
     arrays of one of `distribution.FORMS`, or `stored`) also `arrays`, their mean over seeds, and `uncertainty`, what of its
     spread the seeds agree on.
 
@@ -34,6 +35,8 @@ def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
             raise InputError(f"seeds {block['seeds'][0]} and {one['seed']} of {one['model']} were trained on different datasets; "
                              "rerun train")
         block["z"].append(one["z"])
+        if "std" in one:
+            block["std"] = one["std"]
         block["seeds"].append(one["seed"])
         part = one.get("stored") or {name: one[name] for name in distribution.NAMES if name in one}
         if distribution.form(part):
@@ -43,7 +46,8 @@ def combine_predictions(predictions: list[dict]) -> dict[str, dict]:
         if parts := block.pop("parts"):
             block |= {"arrays": distribution.combined(parts), "uncertainty": distribution.uncertainty(parts)}
         block["mean"] = z.mean(axis=0)
-        block["std"] = z.std(axis=0, ddof=1) if len(z) > 1 else np.full(z.shape[1], np.nan)
+        scatter = z.std(axis=0, ddof=1) if len(z) > 1 else np.full(z.shape[1], np.nan)
+        block["std"] = block.get("std", scatter)
     return out
 
 
@@ -90,13 +94,13 @@ def flags(table: dict[str, np.ndarray], status, bands, magnitudes, surveys=None)
 
 
 def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str, edges=None,
-          surveys=None, support=None):
+          surveys=None, support=None, stands: str | None = None):
     """The catalog as a mapping of columns sorted by object_id; p(z) without bins of its own is summarised on `edges`.
 
     `table` holds dataset columns of all splits, row-aligned with `status` (n, band) or None and with the
-    predictions; `surveys` as for `flags`; `support` (object_id, p_value, pattern_seen, in_range): an object with a p-value of
-    at most UNLIKE, with bands or magnitudes that training lacks, is `extrapolated`. InputError if ids disagree with the
-    predictions' or repeat.
+    predictions; `surveys` as for `flags`; `support` (object_id, p_value, pattern_seen, in_range): an object that it is for is
+    `extrapolated` (`zphot.extrapolated`); `stands`: the model of `z_phot`, empty where none can be told, None for a catalog
+    without these columns. InputError if ids disagree with the predictions' or repeat.
     """
     ids = table["object_id"]
     if len(np.unique(ids)) != len(ids):
@@ -105,10 +109,36 @@ def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[
     nan = np.full(n, np.nan)
     out = {"object_id": ids.astype(np.int64)}
     out |= {name: np.asarray(table.get(name, nan), float) for name in ("ra", "dec")}
+    if stands is not None:
+        out |= dict.fromkeys(zphot.NAMES)  # right after the position
     out |= {"split": table["split"], "subset": table["subset"]}
     out["z_spec"] = np.asarray(table.get("specz_redshift", nan), float)
     out["z_spec_err"] = np.asarray(table.get("specz_redshift_err", nan), float)
     bits = flags(table, status, bands, magnitudes, surveys)
+    out |= _of_models(models, ids, bits, edges)
+    if support is not None:
+        if not np.array_equal(support["object_id"], ids):
+            raise InputError("the support is not for the objects of the dataset; rerun support")
+        out["support"] = support["p_value"]
+        bits[zphot.extrapolated(support)] |= 1 << BITS["extrapolated"]
+    if stands is not None:
+        unlike = (bits & (1 << BITS["extrapolated"])) != 0
+        out |= zphot.columns(stands, models[stands], edges, zphot.observed(table, magnitudes, status, surveys),
+                             unlike) if stands else zphot.none(n)
+    out["flags"] = bits.astype(np.int32)
+    if status is not None:
+        out[f"status_{service}"] = worst_status(status)
+    for name, codes in (surveys or {}).items():
+        out[f"status_{name}"] = best_status(codes)
+    if "source_id" in table:
+        out["source_id"] = table["source_id"]
+    order = np.argsort(ids, kind="stable")
+    return {name: np.asarray(values)[order] for name, values in out.items()}
+
+
+def _of_models(models: dict, ids, bits, edges) -> dict:
+    """The columns of every model; raises its bits in `bits`."""
+    out = {}
     for name, block in models.items():
         if not np.array_equal(block["object_id"], ids):
             raise InputError(f"predictions of {name} are not for the objects of the dataset; rerun predict")
@@ -120,17 +150,4 @@ def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[
             out |= {f"z_{name}_{what}": values for what, values in found.items()}
         bits[~np.isfinite(block["std"])] |= 1 << BITS["no_z_std"]
         bits[~np.isfinite(block["mean"])] |= 1 << BITS["no_z_phot"]
-    if support is not None:
-        if not np.array_equal(support["object_id"], ids):
-            raise InputError("the support is not for the objects of the dataset; rerun support")
-        out["support"] = support["p_value"]
-        bits[(support["p_value"] <= UNLIKE) | ~support["pattern_seen"] | ~support["in_range"]] |= 1 << BITS["extrapolated"]
-    out["flags"] = bits.astype(np.int32)
-    if status is not None:
-        out[f"status_{service}"] = worst_status(status)
-    for name, codes in (surveys or {}).items():
-        out[f"status_{name}"] = best_status(codes)
-    if "source_id" in table:
-        out["source_id"] = table["source_id"]
-    order = np.argsort(ids, kind="stable")
-    return {name: np.asarray(values)[order] for name, values in out.items()}
+    return out

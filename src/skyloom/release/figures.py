@@ -208,6 +208,26 @@ def binned_metrics(frame, path) -> None:
     _save(figure, path)
 
 
+def cuts(frame, path) -> None:
+    """NMAD and outliers against the kept fraction, of the rows of `zphot.cuts` with their `subset`: cuts on flags crosses, on the
+    width a line."""
+    figure, panels = _pyplot().subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    told = ((("nmad 1.4826mad(1+z)", "NMAD", "C0"),), (("outlier_fraction 0.05", "beyond 0.05", "C1"),
+                                                       ("outlier_fraction 0.15", "beyond 0.15", "C3")))
+    for axes, lines in zip(panels, told, strict=True):
+        for (subset, part), style in zip(frame.groupby("subset", sort=False), ("-", "--"), strict=False):
+            narrow = part[part["cut"].str.startswith("unflagged")].sort_values("kept")
+            for column, name, colour in lines:
+                axes.plot(narrow["kept"], narrow[column], f"{colour}.{style}", label=_text(f"{name}, {subset}"))
+                rest = part.drop(narrow.index)
+                axes.plot(rest["kept"], rest[column], f"{colour}x", ms=5)
+        axes.set(xlabel="kept fraction (x: all, or without one flag)", ylim=(0, None))
+        _legend(axes, fontsize=7)
+    panels[0].set_ylabel("NMAD of (1 + z)")
+    panels[1].set_ylabel("share of outliers")
+    _save(figure, path)
+
+
 def redshift_histogram(samples: dict[str, np.ndarray], path) -> None:
     """n(z) of named sets of redshifts."""
     figure, axes = _pyplot().subplots(figsize=(6, 3.5), layout="constrained")

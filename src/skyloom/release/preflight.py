@@ -54,4 +54,5 @@ def _toy(kind: str, rows: int) -> dict:
     if kind == "pz":
         return {"object_id": ids, "pz": np.full((rows, 2), 0.5), "edges": np.arange(3.0)}
     return {"object_id": ids, "ra": np.full(rows, np.nan), "flags": np.zeros(rows, np.int32),
-            "split": np.array(["testing"] * rows, object), "source_id": _NAMES[:rows]}
+            "split": np.array(["testing"] * rows, object), "source_id": _NAMES[:rows],
+            "z_phot_model": np.array([""] * rows, object)}

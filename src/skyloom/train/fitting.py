@@ -28,14 +28,14 @@ class Lesson:
 
 def lesson(family: Family, model: str, options: Training, training: str, validation: str) -> tuple[Lesson, np.ndarray]:
     """(lesson, object_id of the rows to learn from) of packed files; `select` of validation watches, or with `refit` is learned
-    from, too. InputError where there is too little to learn from."""
+    from, too, but not where `objects` says from how many. InputError where there is too little to learn from."""
     packed = data.packed(training)
     wanted = family.wanted(packed, options)
     train, held = (data.opened(path, wanted, [data.REDSHIFT]) for path in (training, validation))
     chosen = held.columns["subset"] == "select"
-    if options.refit:
+    if options.refit and options.objects is None:
         train = joined(train, held, chosen)
-    rows = usable(train, family.least)
+    rows = drawn(train, usable(train, family.least), options.objects)
     out = begun(family, model, options, train, rows, packed)
     if not options.refit:
         if not chosen.any():
@@ -69,6 +69,25 @@ def usable(split, least: int, chosen=True) -> np.ndarray:
         raise InputError(f"{split.path} has {len(rows)} objects with a redshift to learn from, fewer than {least}; "
                          "give a larger sample")
     return rows
+
+
+def drawn(split, rows: np.ndarray, objects: int | None) -> np.ndarray:
+    """Those `objects` of some rows of a split whose ids come first by a hash, in the split's order: the same for every model and
+    seed, the fewer among the more. All rows for None; InputError for fewer than asked."""
+    if objects is None:
+        return rows
+    if len(rows) < objects:
+        raise InputError(f"{split.path} has {len(rows)} objects with a redshift to learn from, fewer than the {objects} of "
+                         "`objects`; lower it or give a larger sample")
+    return np.sort(rows[np.argsort(_mixed(split.columns["object_id"][rows]), kind="stable")[:objects]])
+
+
+def _mixed(ids: np.ndarray) -> np.ndarray:
+    """(n,) uint64 of ids by the finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
+    mixed = np.asarray(ids).astype(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _counting(found: Arrays, split, head) -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import numpy as np
-
-from skyloom import store
-from skyloom.dataset import read
-from skyloom.dataset.predictions import Prediction
+from skyloom import store, textfiles
+from skyloom.dataset import predictions
 from skyloom.dataset.table import Table
 from skyloom.errors import InputError, SkyloomError
 from skyloom.provenance import ledger
 from skyloom.provenance.canonical import digest
 from skyloom.provenance.fingerprint import fingerprint
 from skyloom.pz import distribution
-from skyloom.release import catalog, exporters, flags
+from skyloom.release import catalog, flags, publication, zphot
 from skyloom.verbs import common
 
 
@@ -30,6 +26,7 @@ def arguments(parser) -> None:
     parser.add_argument("--lost", required=True, help="dataset/lost.parquet")
     parser.add_argument("--calibrated", nargs="*", default=[], help="files of the verb calibrate")
     parser.add_argument("--support", default="", help="file of the verb support")
+    parser.add_argument("--z-phot", default="", help="file of the verb choose-z-phot")
     parser.add_argument("--service", default="hsc")
     parser.add_argument("--formats", nargs="+", required=True, help="names of exporters")
     for name in ("folder", "ledger", "all-lost"):
@@ -42,72 +39,46 @@ def run(args) -> None:
     table, (status, bands), surveys = data.columns(), data.status(), data.surveys()
     magnitudes = [] if surveys else data.magnitudes  # forced photometry has its own columns `{survey}_{band}_detected`
     models = catalog.combine_predictions([_prediction(path) for path in args.predictions])
-    calibrations = {}
-    for path in args.calibrated:
-        calibrations |= _calibrated(path, models, args.predictions)
+    calibrations = dict(predictions.recalibrated(path, models, args.predictions) for path in args.calibrated)
+    choice = _choice(args, models)
+    stands = choice and choice["model"]
     columns = catalog.build(table, status, bands, magnitudes, models, args.service,
                             distribution.grid(*args.settings["grid"]), surveys,
-                            store.columns(args.support) if args.support else None)
+                            store.columns(args.support) if args.support else None, stands)
     raw = [store.parquet_meta(path) for path in args.raw]
     code = digest([fingerprint("build-catalog"), *(store.attributes(path)["model_code"] for path in args.predictions)])
     meta = common.provenance(args.settings, code) | {"query_sha256": ",".join(m["query_sha256"] for m in raw),
                                                      "flag_bits": flags.flag_names(flags.flag_bits(surveys)),
-                                                     **calibrations}
+                                                     **{f"calibration_{name}": one for name, one in calibrations.items()},
+                                                     **zphot.metadata(choice)}
     chain, lost = _ledger(args, raw)
     ends = chain.groupby("sample")["rows_out"].last().sum()
     if ends != len(columns["object_id"]):
         raise SkyloomError(f"the ledger ends with {ends} rows, the catalog has {len(columns['object_id'])}")
-    _export(args, table["object_id"], columns, models, meta)
+    named = {name: block["arrays"] for name, block in models.items() if "arrays" in block}
+    if stands:
+        named["phot"] = named[stands]
+    publication.publish(args.folder, args.formats, table["object_id"], columns, named, meta, args.settings)
     store.write_csv(args.ledger, chain)
     store.write_parquet(args.all_lost, lost, meta)
 
 
-def _export(args, ids, columns: dict, models: dict, meta: dict) -> None:
-    """The files of the folder; InputError before the first if the disk has no room for them."""
-    order = np.argsort(ids, kind="stable")
-    files = [(f"photoz_catalog.{one.suffix}", one, exporters.blocks_of(columns), meta) for one in _formats(args, "catalog")]
-    for name, block in models.items():
-        if "arrays" in block:
-            arrays, error = _stored(block["arrays"], args.settings)
-            rows = exporters.pz_blocks(ids, arrays, order)
-            files += [(f"pz_{name}.{one.suffix}", one, rows, meta | error) for one in _formats(args, "pz")]
-    exporters.room(args.folder, [(one, rows) for _, one, rows, _ in files])
-    for name, one, rows, about in files:
-        exporters.export(one, Path(args.folder) / name, rows, about)
-
-
-def _formats(args, kind: str) -> list:
-    return [one for one in map(exporters.REGISTRY.__getitem__, args.formats) if one.kind == kind]
-
-
 def _prediction(path) -> dict:
-    found = Prediction(path)
+    found = predictions.Prediction(path)
     about = {name: found.about[name] for name in ("model", "seed", "data_hash") if name in found.about}
-    return {**about, "object_id": found.object_id, "z": found.z, "stored": found.pz}
+    return {**about, "object_id": found.object_id, "z": found.z, "stored": found.pz, **store.arrays(path, ["std"])}
 
 
-def _calibrated(path, models: dict, predictions) -> dict:
-    """Put a model's calibrated p(z) and conformal half-widths in place; what the metadata say of it."""
-    found = Prediction(path)
-    about, own = found.about, models[found.model]
-    of = [one for one in predictions if store.attributes(one)["model"] == about["model"]]
-    if about["predictions_hash"] != read.file_hash(of):
-        raise InputError(f"{path} was made from other predictions of {about['model']} than {of[0]}; rerun calibrate")
-    if not np.array_equal(found.object_id, own["object_id"]):
-        raise InputError(f"{path} holds other objects than the predictions of {about['model']}; rerun calibrate")
-    own["conformal"] = own["arrays"], {level: float(half) for level, half in json.loads(about["conformal"]).items()}
-    if about["calibration"]:
-        own["arrays"] = found.pz
-    return {f"calibration_{about['model']}": about["calibration"] or "none"}
-
-
-def _stored(arrays: dict, settings) -> tuple[dict, dict]:
-    """p(z) in the form in which it is kept, and what the file says of the change."""
-    if settings["pz"] == "native":
-        return arrays, {}
-    levels, locs, error = distribution.compressed(arrays, distribution.grid(*settings["grid"]))
-    return {"levels": levels, "locs": locs}, {"largest_cdf_error": float(np.nanmax(error, initial=0.0)),
-                                              "median_cdf_error": float(np.nanmedian(error)) if len(error) else 0.0}
+def _choice(args, models: dict) -> dict | None:
+    """Which model stands for z_phot, with an empty name where none does; None if the catalog isn't to tell."""
+    if args.settings["z_phot"] == "none":
+        return None
+    if not args.z_phot:
+        return {"model": "", "why": zphot.NOBODY}
+    found = json.loads(textfiles.read(args.z_phot))
+    if "arrays" not in models.get(found["model"], {}):
+        raise InputError(f"{args.z_phot} names {found['model']}, which gives no p(z) here; rerun choose-z-phot")
+    return found
 
 
 def _ledger(args, raw):

@@ -11,7 +11,7 @@ from skyloom import store, textfiles
 from skyloom.dataset.predictions import Ensemble, Prediction, by_model
 from skyloom.dataset.table import Table, align
 from skyloom.pz import evaluation
-from skyloom.release import figures, tables
+from skyloom.release import figures, tables, zphot
 from skyloom.sample import subsets
 from skyloom.verbs import common
 
@@ -27,17 +27,19 @@ def arguments(parser) -> None:
     parser.add_argument("--data", required=True, help="packed testing file: columns for the subsets")
     parser.add_argument("--predictions", nargs="+", required=True)
     parser.add_argument("--calibrated", nargs="*", default=[], help="files of the verb calibrate")
+    parser.add_argument("--z-phot-cuts", default="", help="cuts of the verb choose-z-phot")
     parser.add_argument("--final", default="", help="CSV that counts the evaluations on files set aside")
     parser.add_argument("--folder", required=True, help="where metrics.csv, the tables and the figures go")
 
 
 def run(args) -> None:
-    """Write metrics.csv, ablations.csv, subsets.csv, paired.csv and the figures: z_phot against z_spec of every model (with
-    90 % regions where there is p(z)), metrics in redshift bins."""
+    """Write metrics.csv, ablations.csv, subsets.csv, paired.csv, nz.csv, where there is a z_phot what its cuts leave of testing,
+    and the figures: z_phot against z_spec of every model (with 90 % regions where there is p(z)), metrics in redshift bins."""
     import pandas
 
     settings, folder = args.settings, Path(args.folder)
-    catalog = store.read_parquet(args.catalog, ["object_id", "split", "z_spec"])
+    own = zphot.NAMES if args.z_phot_cuts else ()
+    catalog = store.read_parquet(args.catalog, ["object_id", "split", "z_spec", *own])
     tested = catalog[(catalog["split"] == "testing") & np.isfinite(catalog["z_spec"])]
     ids, zs = tested["object_id"].to_numpy(), tested["z_spec"].to_numpy()
     parts = _subsets(args.data, ids, settings)
@@ -56,6 +58,10 @@ def run(args) -> None:
     store.write_csv(folder / "paired.csv", pandas.DataFrame(evaluation.paired(kept, zs, *numbers), columns=PAIRED))
     stacks = evaluation.stacks(kept, zs, settings["tomography"], *numbers)
     store.write_csv(folder / "nz.csv", pandas.DataFrame(stacks, columns=STACKS))
+    if own:
+        rows = pandas.read_csv(args.z_phot_cuts).to_dict("records")
+        rows = zphot.cuts({name: tested[name].to_numpy() for name in own}, zs, rows)
+        store.write_csv(folder / "z_phot_testing.csv", pandas.DataFrame(rows).assign(subset="testing")[["subset", *rows[0]]])
     _draw(kept, zs, frame, folder)
     if args.final:
         _count_final(Path(args.final), settings)

@@ -19,7 +19,7 @@ from skyloom.archives import tables
 from skyloom.errors import InputError
 from skyloom.models import artefact, families
 from skyloom.pz import distribution
-from skyloom.release import catalog, exporters, flags
+from skyloom.release import catalog, exporters, flags, zphot
 from skyloom.surveys import imaging
 from skyloom.train import data, estimation, loop
 from skyloom.verbs import common, download_cutouts, download_map, measure_dust, measure_photometry, pack_multi
@@ -132,8 +132,11 @@ def _columns(model, card, path, device):
     found = estimation.predicted(families.of(card.model), model, card, split, device)
     one = {"model": card.model, "seed": card.seed, "object_id": split.columns["object_id"], **found}
     edges = found.get("edges", distribution.grid(-0.1, 4.0, 0.005))
-    columns = catalog.build(store.columns(path), None, [], [], catalog.combine_predictions([one]), "", edges, split.status)
+    models = catalog.combine_predictions([one])
+    stands = card.model if "arrays" in models[card.model] else ""
+    columns = catalog.build(store.columns(path), None, [], [], models, "", edges, split.status, stands=stands)
     meta = common.provenance({"run": card.run, "release": card.release}) | {
         "model": card.model, "seed": card.seed, "data_hash": card.data_hash,
-        "flag_bits": flags.flag_names(flags.flag_bits(card.surveys))}
+        "flag_bits": flags.flag_names(flags.flag_bits(card.surveys)),
+        **zphot.metadata({"model": stands, "why": "it is the model that was asked"})}
     return columns, meta

@@ -16,6 +16,7 @@ def arguments(parser) -> None:
     parser.add_argument("--members", nargs="+", required=True)
     parser.add_argument("--cutouts", nargs="*", default=[])
     parser.add_argument("--morphology", nargs="*", default=[])
+    parser.add_argument("--structure", nargs="*", default=[])
     parser.add_argument("--split", required=True)
     parser.add_argument("--size", type=int, default=0)
     parser.add_argument("--hdf5", required=True)
@@ -28,13 +29,13 @@ def run(args) -> None:
 
     chosen = store.read_parquet(args.splits).query("split == @args.split")
     members = pandas.concat([store.read_parquet(path) for path in args.members], ignore_index=True)
-    morphology = pandas.concat([store.read_parquet(p) for p in args.morphology]) if args.morphology else None
+    measured = [pandas.concat([store.read_parquet(p) for p in paths]) for paths in (args.morphology, args.structure) if paths]
     places = _places(args.cutouts, chosen["object_id"]) if args.cutouts else None
     if places is not None:  # shard order: every shard is read once, front to back
         order = np.lexsort((places[1], places[0]))
         chosen, places = chosen.iloc[order], (places[0][order], places[1][order])
     try:
-        table = pack.table_columns(members, chosen, morphology)
+        table = pack.table_columns(members, chosen, *measured)
     except KeyError as error:
         raise InputError(f"an object of {args.splits} is missing from the shards ({error}); rerun from plan_shards") from None
     method = store.parquet_meta(args.splits).get("split_method", args.settings["method"])

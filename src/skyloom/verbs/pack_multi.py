@@ -21,6 +21,7 @@ def arguments(parser) -> None:
     parser.add_argument("--cutouts", nargs="+", required=True, help="shards of the first survey, then of the second, ...")
     parser.add_argument("--dust", nargs="*", default=[])
     parser.add_argument("--photometry", nargs="*", default=[])
+    parser.add_argument("--structure", nargs="*", default=[], help="shards of every survey that has some, each names its own")
     parser.add_argument("--split", required=True)
     parser.add_argument("--hdf5", required=True)
     parser.add_argument("--csv", required=True)
@@ -31,19 +32,20 @@ def run(args) -> None:
     shards = np.array_split(np.array(args.cutouts, object), len(args.surveys))
     split_file(args.settings, args.split, args.splits, args.members,
                {survey: list(paths) for survey, paths in zip(args.surveys, shards, strict=True)}, args.dust, args.photometry,
-               args.hdf5, args.csv)
+               args.hdf5, args.csv, args.structure)
 
 
-def split_file(settings: dict, split: str, splits, members, cutouts: dict[str, list], dust, photometry, hdf5, csv) -> None:
+def split_file(settings: dict, split: str, splits, members, cutouts: dict[str, list], dust, photometry, hdf5, csv,
+               structure=()) -> None:
     """Write a split's groups and columns, its columns as `csv`, too: the rows that `splits` names from the files of members,
-    cutouts {survey: files}, dust and photometry. InputError if a shard lacks an object that another has.
+    cutouts {survey: files}, dust, photometry and structure. InputError if a shard lacks an object that another has.
     """
     import pandas
 
     chosen = store.read_parquet(splits).query("split == @split").sort_values("object_id", kind="stable")
     rows = pandas.concat([store.read_parquet(path) for path in members], ignore_index=True)
     try:
-        table = pack.table_columns(rows, chosen, _measured(dust, photometry))
+        table = pack.table_columns(rows, chosen, *_measured(dust, photometry), *_structure(structure))
     except KeyError as error:
         raise InputError(f"an object of {splits} is missing from the shards ({error}); rerun from plan_shards") from None
     method = store.parquet_meta(splits).get("split_method", settings["method"])
@@ -64,14 +66,20 @@ def _magnitudes(table, surveys) -> list[str]:
     return [name for name in table if name.endswith("_mag") and name.split("_")[0] in surveys]
 
 
-def _measured(*kinds):
-    """One table of everything measured: shards of a kind below each other, kinds side by side; None without any."""
+def _measured(*kinds) -> list:
+    """One table of every kind of measurement that there is: its shards below each other."""
     import pandas
 
-    tables = [pandas.concat([store.read_parquet(path) for path in paths], ignore_index=True) for paths in kinds if paths]
-    for table in tables[1:]:
-        tables[0] = tables[0].merge(table, on="object_id", validate="one_to_one")
-    return tables[0] if tables else None
+    return [pandas.concat([store.read_parquet(path) for path in paths], ignore_index=True) for paths in kinds if paths]
+
+
+def _structure(paths) -> list:
+    """One table of every survey whose structure was measured, its columns named `{survey}_...`."""
+    surveys: dict[str, list] = {}
+    for path in paths:
+        surveys.setdefault(store.parquet_meta(path)["survey"], []).append(path)
+    return [_measured(files)[0].rename(columns=lambda name, survey=survey: name if name == "object_id" else f"{survey}_{name}")
+            for survey, files in surveys.items()]
 
 
 def _group(group, paths, ids) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from skyloom import store
-from skyloom.release import figures, report, tables
+from skyloom.release import figures, page, report, tables
 from skyloom.verbs import common
 
 
@@ -22,6 +22,7 @@ def arguments(parser) -> None:
     parser.add_argument("--leaks", required=True)
     parser.add_argument("--figures", nargs="*", default=[], help="figures of the evaluation")
     parser.add_argument("--tables", nargs="*", default=[], help="tables of the evaluation besides the metrics")
+    parser.add_argument("--z-phot", nargs="*", default=[], help="JSON of choose-z-phot, its cuts, the same cuts on testing")
     parser.add_argument("--stamps", default="", help="packed testing split with images")
     parser.add_argument("--histories", nargs="+", required=True)
     parser.add_argument("--out", required=True)
@@ -40,8 +41,10 @@ def run(args) -> None:
     with tempfile.TemporaryDirectory() as folder:
         sections += _sample(catalog, Path(folder))
         if args.stamps:
-            sections += _stamps(args.stamps, Path(folder))
+            sections += page.stamps(args.stamps, Path(folder))
         sections += _training(args.histories, Path(folder))
+        if args.settings["z_phot"] != "none":
+            sections = page.z_phot(args.z_phot, Path(folder)) + sections
     sections += _evaluation(args)
     sections.append(("Leaks between splits (pairs; all should be 0)", report.table(pandas.read_csv(args.leaks))))
     title = f"skyloom: run {args.settings['run']}, {len(catalog)} objects"
@@ -52,6 +55,7 @@ def run(args) -> None:
 def _shown(names: list[str]) -> list[str]:
     """The columns of the catalog that the page shows: it has many more."""
     points = [name for name in names if name.startswith("z_") and f"{name}_std" in names]
+    points += ["z_phot"] if "z_phot" in names else []
     return ["ra", "dec", "split", "z_spec", *points, *(name for name in names if name.startswith("status_"))]
 
 
@@ -71,38 +75,6 @@ def _sample(catalog, folder):
         text += report.figure(folder / "sky.png", "Positions by split")
     counts = catalog.groupby(["split", *[c for c in catalog if c.startswith("status_")]]).size().rename("objects")
     return [("The sample", text + report.table(counts.reset_index()))]
-
-
-def _stamps(path, folder):
-    """Example stamps over redshift, and the morphology of one of them."""
-    with store.reading(path) as handle:
-        z, bands = handle["specz_redshift"][:], handle.attrs["bands"].split(",")
-        b = bands.index("i") if "i" in bands else 0
-        good = np.flatnonzero((handle["status"][:, b] == 0) & np.isfinite(z))
-        if not len(good):
-            return []
-        order = good[np.argsort(z[good])]
-        chosen = order[np.unique(np.linspace(0, len(order) - 1, 7).astype(int))]
-        images = [handle["image"][int(k), b] for k in chosen]
-        figures.drawn(figures.stamps_over_redshift, folder / "stamps.png", images, z[chosen])
-        text = report.figure(folder / "stamps.png", f"{bands[b]} stamps over redshift, linear above, logarithmic below")
-        text += _overlay(handle, bands[b], b, good, folder)
-    return [("Stamps", text)]
-
-
-def _overlay(handle, band, b, good, folder) -> str:
-    """The largest well-measured galaxy with its ellipse."""
-    names = ("isophotal_area", "ellipticity", "sersic_index", "major_axis", "minor_axis", "pos_angle", "half_light_radius")
-    table = {name: handle[f"{band}_{name}"][:] for name in names}
-    whole = np.all([np.isfinite(table[name]) for name in names], axis=0)
-    whole &= handle[f"{band}_morphology_flags"][:] == 0
-    use = np.intersect1d(good, np.flatnonzero(whole))
-    if not len(use):
-        return ""
-    k = int(use[np.argmax(table["isophotal_area"][use])])
-    figures.drawn(figures.morphology_overlay, folder / "overlay.png", handle["image"][k, b],
-                  {name: table[name][k] for name in names}, f"object {handle['object_id'][k]}, {band}")
-    return report.figure(folder / "overlay.png", "Isophotal ellipse (1 and 3 times) and half-light radius")
 
 
 def _training(paths, folder):

@@ -24,10 +24,11 @@ class ImagingSurvey:
     stamp in px and `sizes` the smallest and largest of the key `stamps.sizes.<name>`, both None where `stamps.size` says it;
     `fwhm` {band: arcsec} where the service gives no PSF; `zero_point` a number a band (AB), or in words where the replies tell;
     `extinction` {band: A_b per unit of SFD's E(B-V) at R_V 3.1}; `aperture` radius in px of the static aperture where nothing
-    is detected; `ivar_sources` what the config may choose from, the default first; `flag_bit` of `{name}_not_ok` in the
-    catalog, None for a free one; `layout` `galaxiesml` where a run of this survey alone is packed as GalaxiesML's, with
-    morphology, else `multi`. `client(survey, settings, ra, dec)` makes a `skyloom.surveys.clients.Cutouts` of positions in deg
-    with the settings of the `stamps` block. InputError for facts that don't fit together.
+    is detected; `ivar_sources` what the config may choose from, the default first; `own_psf` True where the service gives every
+    stamp's own PSF, so that its structure can be measured; `flag_bit` of `{name}_not_ok` in the catalog,
+    None for a free one; `layout` `galaxiesml` where a run of this survey alone is packed as GalaxiesML's, with morphology, else
+    `multi`. `client(survey, settings, ra, dec)` makes a `skyloom.surveys.clients.Cutouts` of positions in deg with the settings
+    of the `stamps` block. InputError for facts that don't fit together.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ImagingSurvey:
     fwhm: Mapping[str, float] = field(default_factory=dict)
     extinction: Mapping[str, float] = field(default_factory=dict)
     ivar_sources: tuple[str, ...] = ("estimated", "archive")
+    own_psf: bool = False
     flag_bit: int | None = None
     layout: str = "multi"
 

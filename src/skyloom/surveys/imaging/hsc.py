@@ -123,6 +123,6 @@ SURVEY = ImagingSurvey(
     bands={"g": 479.1, "r": 621.3, "i": 773.3, "z": 890.3, "y": 977.2}, scale=0.168, layout="galaxiesml",
     zero_point="FLUXMAG0 of the header", ivar_sources=("archive",),
     extinction={"g": 3.240, "r": 2.276, "i": 1.633, "z": 1.263, "y": 1.075}, aperture=6.0,
-    service=SERVICE, client=Hsc, flag_bit=20,
+    service=SERVICE, client=Hsc, own_psf=True, flag_bit=20,
     licence="free account with NAOJ; non-commercial scientific and educational use",
     citation="Aihara et al. 2019 (PDR2), and the acknowledgement on the release's pages")
