@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,8 +74,7 @@ def test_without_groups_the_numbers_are_those_of_tabular(tmp_path, packed_file):
 
 
 def test_a_file_without_structure_is_read_without_groups(tmp_path):
-    structured.write(tmp_path / "plain.hdf5", 30, 1, structure=False)
-    packed = data.packed(tmp_path / "plain.hdf5")
+    packed = data.packed(plain(tmp_path))
     assert FAMILY.wanted(packed, FAMILY.options({"groups": []})) == families.of("tabular").wanted(
         packed, families.options("tabular", {}))
     for group in ("annuli", "bulge_disk"):
@@ -377,3 +377,41 @@ def test_the_config_knows_where_groups_can_be_had():
         with pytest.raises(InputError) as error:
             config.complete({**base, "models": {"hybrid": bad}})
         assert "\n" not in str(error.value)
+
+
+def test_what_tune_chooses_is_trained_and_other_verbs_say_what_they_can_t(tmp_path, packed_file, capsys):
+    structured.write(tmp_path / "validation.hdf5", 60, 2)
+    given = {"max_epochs": 8, "width": 16, "noise": 0.7, "dropout": 0.0, "errors": True, "batch_size": 40, "lr": 0.01,
+             "group_dropout": 0.0, "group_scale": 0.5}
+    common = {"run": "t", "release": "", "model": "hybrid", "seed": 1, "threads": 1, "device": "cpu", "options": given}
+    assert main(["tune", "--settings", json.dumps({**common, "folds": 2, "share": 1.0}), "--training", str(packed_file), "--out",
+                 str(tmp_path / "tuned.json")]) == 0
+    tuned = json.loads((tmp_path / "tuned.json").read_text(encoding="utf-8"))
+    assert set(tuned["chosen"]) == {"groups"} and tuned["chosen"]["groups"]  # the magnitudes alone tell nothing
+    losses = {tuple(trial["groups"]): trial["loss"] for trial in tuned["trials"]}
+    assert set(losses) == {("annuli",), ("bulge_disk",), ("annuli", "bulge_disk"), ()}
+    assert losses[tuple(tuned["chosen"]["groups"])] < losses[()] - 0.2
+    model = tmp_path / "m"
+    assert main(["train", "--settings", json.dumps({**common, "precision": "fp32"}), "--training", str(packed_file),
+                 "--validation", str(tmp_path / "validation.hdf5"), "--tuned", str(tmp_path / "tuned.json"), "--state",
+                 str(tmp_path / "state"), "--weights", str(model / "model.safetensors"), "--card", str(model / "model.json"),
+                 "--history", str(model / "h.csv")]) == 0
+    made = json.loads((model / "model.json").read_text(encoding="utf-8"))
+    assert [group["name"] for group in made["facts"]["groups"]] == tuned["chosen"]["groups"]
+    for words, said in ((["forced-photoz", "--model", str(model), "--ra", "1", "--dec", "1", "--out", str(tmp_path / "o.csv")],
+                         "forced-photoz is not supported for it"),
+                        (["attribute", "--settings", '{"objects": 1}', "--model", str(model), "--data", str(packed_file), "--out",
+                          str(tmp_path / "a.parquet")], "doesn't see several surveys"),
+                        (["predict", "--settings", "{}", "--model", str(model), "--data", str(plain(tmp_path)), "--out",
+                          str(tmp_path / "p.h5")], "annulus_flux|bulge_flux")):
+        capsys.readouterr()
+        assert main(words) == 2
+        text = capsys.readouterr().err.strip().splitlines()[-1]
+        assert text.startswith("skyloom: ") and re.search(said, text), text
+    assert not (tmp_path / "p.h5").exists() and not (tmp_path / "o.csv").exists()
+
+
+def plain(folder):
+    """A file without structure."""
+    structured.write(folder / "plain.hdf5", 30, 1, structure=False)
+    return folder / "plain.hdf5"
