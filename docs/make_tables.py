@@ -45,6 +45,7 @@ def configuration() -> str:
 
 MARKS = ("<!-- families: written by docs/make_tables.py -->", "<!-- end of families -->")
 IMAGING = ("<!-- imaging surveys: written by docs/make_tables.py -->", "<!-- end of imaging surveys -->")
+KINDS = {"number": "a number", "array": "a list", "object": "a mapping"}
 READS = {"columns": "magnitudes and other columns", "stamps": "magnitudes and stamps of the run's survey",
          "surveys": "stamps of several surveys, E(B-V)"}
 
@@ -52,7 +53,8 @@ READS = {"columns": "magnitudes and other columns", "stamps": "magnitudes and st
 def allowed(constraints: dict) -> str:
     """What an option may be, in words."""
     if "enum" in constraints or "oneOf" in constraints:
-        return ", ".join(shown(value) for value in constraints.get("enum", ("a number", "code")))
+        one_of = [one.get("const") or KINDS[one["type"]] for one in constraints.get("oneOf", ())]
+        return ", ".join(shown(value) for value in constraints.get("enum", one_of))
     ends = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
     return " ".join([constraints["type"], *(f"{word} {constraints[key]:g}" for key, word in ends.items() if key in constraints)])
 
