@@ -20,7 +20,8 @@ from skyloom.surveys import imaging, spectro
 DOCS = Path(__file__).resolve().parent
 SHOWN = [("bias", "mean(1+z)|mean"), ("scatter", "1.48mad_unscaled|mean"), ("scatter", "1.48mad(1+z)|mean"),
          ("outlier_fraction", "0.15|mean"), ("rms", "(1+z)|mean"), ("mse", "unscaled|mean"), ("loss", "eq1,gamma=0.15|mean")]
-NOTES = {"embedded": "**Made on the embedded sky: it shows the software at work, not a survey's performance.**"}
+NOTES = {"embedded": "**Made on the embedded sky: it shows the software at work, not a survey's performance. Sky 2** "
+                     "([sky](sky.md))."}
 
 
 def keys(node, place=""):
