@@ -309,7 +309,7 @@ def _models(config: dict) -> None:
         for key, path in family.files(options).items():
             if not os.path.isfile(path):
                 raise InputError(f"`models.{name}.{key}` is {path}, which does not exist; give an existing file")
-        if family.reads == "stamps" and local and not config["local"]["images"]:
+        if family.sees_stamps(options) and local and not config["local"]["images"]:
             raise InputError(f"`models` names {name}, which needs images, but `local.images` is empty; "
                              "drop the model or name a manifest")
     fusions = [name for name in config["models"] if families.of(name).reads == "surveys"]

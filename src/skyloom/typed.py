@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import operator
 from typing import Any
 
 from skyloom.errors import InputError
 
 KINDS = {"integer": int, "number": (int, float), "string": str, "boolean": bool, "array": (list, tuple), "object": dict}
+BOUNDS = (("minimum", "at least", operator.ge), ("maximum", "at most", operator.le), ("exclusiveMinimum", "above", operator.gt))
 
 
 def option(default, about: str, /, **schema) -> Any:
@@ -57,7 +59,8 @@ def nearest(word: str, known) -> str:
 
 
 def _check(value, field, place: str) -> None:
-    """InputError unless a value has the type that a field's schema names and is among the values that it allows."""
+    """InputError unless a value has the type that a field's schema names and is among the values that it allows, within its
+    bounds."""
     allowed = field.metadata.get("schema", {})
     if value is None and field.default is None:
         return
@@ -66,6 +69,9 @@ def _check(value, field, place: str) -> None:
         raise InputError(f"{place} is {value!r}; it must be of type {allowed['type']}")
     if "enum" in allowed and not any(value is one or value == one and type(value) is type(one) for one in allowed["enum"]):
         raise InputError(f"{place} is {value!r}; it must be one of {', '.join(map(repr, allowed['enum']))}")
+    for key, words, kept in BOUNDS:
+        if key in allowed and isinstance(value, (int, float)) and not kept(value, allowed[key]):
+            raise InputError(f"{place} is {value!r}; it must be {words} {allowed[key]:g}")
 
 
 def plain(value) -> dict:

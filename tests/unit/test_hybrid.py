@@ -1,247 +1,366 @@
-"""Hybrid: tabular to the last bit without groups; branches that are as loud as their measurements are good."""
+"""`hybrid`: without groups it is `tabular`; groups start at nothing, are shrunk and gated by their errors, and may be absent."""
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from skyloom import store
+from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.measure import features
-from skyloom.models import families, gated, groups, stamps
+from skyloom.models import artefact, families, gated, grouped, scaling
 from skyloom.models.card import Card
 from skyloom.models.family import Packed
-from skyloom.train import estimation, fitting, loop
+from skyloom.pz import distribution
+from skyloom.train import data, estimation, fitting, loop, tuning
+from tests.unit import structured
 
 CPU = torch.device("cpu")
-RINGS, BANDS = 3, ("g", "r", "i")
+FAMILY = families.of("hybrid")
+SMALL = {"max_epochs": 12, "width": 24, "depth": 1, "outputs": 4, "group_hidden": 16}
 
 
-def sample(n, seed=0, noise=0.02):
-    """Objects whose redshift is half told by magnitudes and half by the share of light in the inner ring, annuli with errors."""
-    rng = np.random.default_rng(seed)
-    hidden = rng.normal(size=n)
-    z = 0.5 + 0.05 * rng.normal(size=n) + 0.08 * hidden
-    out = {"object_id": np.arange(n), "subset": np.array(["select"] * n), "specz_redshift": z}
-    flux = 10 ** rng.normal(3, 0.2, n)
-    for b, band in enumerate(BANDS):
-        out[f"{band}_mag"] = 31.4 - 2.5 * np.log10(flux) + 2 * (z - 0.08 * hidden) * (1 - b) + rng.normal(0, 0.01, n)
-        out[f"{band}_mag_err"] = np.full(n, 0.01)
-        shares = np.stack([0.4 + 0.1 * hidden, 0.3 + 0 * hidden, 0.3 - 0.1 * hidden], axis=1)
-        for k in range(RINGS):
-            out[f"{band}_annulus_flux_{k + 1}"] = flux * (shares[:, k] + noise * rng.normal(size=n))
-            out[f"{band}_annulus_flux_err_{k + 1}"] = flux * noise
-            out |= {f"{band}_annulus_cov_{k + 1}_{j + 1}": 0 * flux for j in range(k + 1, RINGS)}
-    return out
+def lesson(path, seed=1, model="hybrid", **options):
+    """A network of all rows of a file, trained."""
+    family = families.of(model)
+    options = family.options({**SMALL, **options} if model == "hybrid" else options)
+    packed = data.packed(path)
+    split = data.opened(path, family.wanted(packed, options), [data.REDSHIFT])
+    loop.prepare(seed, 1)
+    made = fitting.begun(family, model, options, split, np.arange(split.n), packed)
+    made.fitted = loop.run_epochs(made.model, made.loss, made.learn, options, seed, CPU)
+    return made
 
 
-def split_of(columns, path="dataset.hdf5"):
-    return SimpleNamespace(path=path, n=len(columns["object_id"]), columns=columns)
+def spread(made, path, change=lambda columns: None):
+    """(n,) standard deviations of p(z) of a file's objects, its columns changed first."""
+    split = data.of_card(path, made.card)
+    change(split.columns)
+    found = estimation.predicted(families.of(made.card.model), made.model, made.card, split, CPU)
+    return np.sqrt(distribution.variance(found)), found["z"]
 
 
-def packed_of(columns):
-    return Packed("dataset.hdf5", tuple(columns), tuple(name for name in columns if name.endswith("_mag")))
+@pytest.fixture(scope="module")
+def packed_file(tmp_path_factory):
+    """Annuli and bulge + disc of 400 objects, of which the rings tell the redshift and the magnitudes little."""
+    path = tmp_path_factory.mktemp("hybrid") / "training.hdf5"
+    structured.write(path, 400, 1)
+    return path
 
 
-def begun(family, columns, **options):
-    family, options = families.of(family), families.of(family).options({"max_epochs": 8, "batch_size": 64, **options})
-    loop.prepare(1, 1)
-    return fitting.begun(family, family.name, options, split_of(columns), np.arange(len(columns["z"] if "z" in columns else
-                         columns["object_id"])), packed_of(columns)), family
+def test_without_groups_the_numbers_are_those_of_tabular(tmp_path, packed_file):
+    structured.write(tmp_path / "validation.hdf5", 80, 2)
+    found = []
+    for model, more in (("tabular", {}), ("hybrid", {"groups": []})):
+        options = {"max_epochs": 3, "width": 16, "batch_size": 64, "dropout": 0.2, **more}
+        settings = {"run": "t", "release": "", "model": model, "seed": 3, "threads": 1, "device": "cpu", "precision": "fp32",
+                    "options": options}
+        out = tmp_path / model
+        assert main(["train", "--settings", json.dumps(settings), "--training", str(packed_file), "--validation",
+                     str(tmp_path / "validation.hdf5"), "--state", str(out / "state"), "--weights",
+                     str(out / "model.safetensors"), "--card", str(out / "model.json"), "--history", str(out / "h.csv")]) == 0
+        assert main(["predict", "--settings", '{"device": "cpu"}', "--model", str(out), "--data",
+                     str(tmp_path / "validation.hdf5"), "--out", str(out / "p.h5")]) == 0
+        pz = store.arrays(out / "p.h5", ["z", "weights", "means", "stds"])
+        files = (out / name for name in ("model.safetensors", "h.csv"))
+        found.append((*(path.read_bytes() for path in files), *(v.tobytes() for v in pz.values())))
+    assert found[0] == found[1]
+    plain, none = families.options("tabular", {}), families.options("hybrid", {"groups": []})
+    assert {f.name: getattr(none, f.name) for f in dataclasses.fields(plain)} == vars(plain)
 
 
-def trained(family, columns, **options):
-    lesson, family = begun(family, columns, **options)
-    loop.run_epochs(lesson.model, lesson.loss, lesson.learn, lesson.card.options, 1, CPU)
-    lesson.model.eval()
-    return lesson, family
+def test_a_file_without_structure_is_read_without_groups(tmp_path):
+    structured.write(tmp_path / "plain.hdf5", 30, 1, structure=False)
+    packed = data.packed(tmp_path / "plain.hdf5")
+    assert FAMILY.wanted(packed, FAMILY.options({"groups": []})) == families.of("tabular").wanted(
+        packed, families.options("tabular", {}))
+    for group in ("annuli", "bulge_disk"):
+        with pytest.raises(InputError, match=f"holds no measured structure, which the group `{group}` reads; .*out of `groups`"):
+            FAMILY.wanted(packed, FAMILY.options({"groups": [group]}))
 
 
-def loss_of(lesson, family, columns):
-    held = fitting.arrays(family, lesson.card, split_of(columns), np.arange(len(columns["object_id"])))
-    return loop.evaluate(lesson.model, lesson.loss, held, 512, CPU, "fp32")
+def test_training_begins_as_tabular(packed_file):
+    made = {}
+    for model in ("tabular", "hybrid"):
+        family = families.of(model)
+        options = family.options({"groups": ["annuli", "bulge_disk"]} if model == "hybrid" else {})
+        packed = data.packed(packed_file)
+        split = data.opened(packed_file, family.wanted(packed, options), [data.REDSHIFT])
+        loop.prepare(1, 1)
+        one = fitting.begun(family, model, options, split, np.arange(split.n), packed)
+        made[model] = one.model.eval()(None, one.learn.table)
+    assert torch.equal(made["tabular"], made["hybrid"])
 
 
-def test_without_groups_it_is_tabular_to_the_last_bit():
-    columns = sample(300)
-    (one, first), (other, second) = trained("tabular", columns, dropout=0.1), trained("hybrid", columns, dropout=0.1, groups=[])
-    weights, same = one.model.state_dict(), other.model.state_dict()
-    assert list(weights) == list(same) and all(torch.equal(weights[name], same[name]) for name in weights)
-    a, b = (estimation.predicted(f, lesson.model, lesson.card, split_of(columns), CPU) for f, lesson in
-            ((first, one), (second, other)))
-    assert all(np.array_equal(a[name], b[name]) for name in a)
+def test_a_value_is_shrunk_to_its_posterior_mean():
+    """Of a Gaussian prior: v t^2 / (t^2 + s^2), the mean of the truth among many with that value."""
+    rng = np.random.default_rng(1)
+    truth, error = 3 + 2 * rng.standard_normal(200_000), 1.5
+    value = truth + error * rng.standard_normal(len(truth))
+    group = {"middle": [3.0], "spread": [2.0], "scale": 1.0}
+    at = np.abs(value - 6) < 0.05
+    shrunk = gated.raw(np.array([[6.0]]), np.array([[error]]), group)
+    assert 3 + 2 * shrunk[0, 0] == pytest.approx(truth[at].mean(), abs=0.05)
+    assert shrunk[0, 0] == pytest.approx(1.5 * 4 / (4 + error**2), rel=1e-6)
+    assert shrunk[0, 1] * 2 == pytest.approx(error * 4 / (4 + error**2), rel=1e-6)  # the noise that is left in it
+    found = gated.fit(value[:, None], np.full((len(value), 1), error))
+    assert (found["middle"][0], found["spread"][0]) == (pytest.approx(3, abs=0.05), pytest.approx(2, rel=0.02))
 
 
-def test_a_training_begins_as_the_table_alone():
-    columns = sample(100)
-    lesson, _ = begun("hybrid", columns, groups=["annuli"])
-    plain, _ = begun("tabular", columns)
-    lesson.model.eval(), plain.model.eval()
-    assert torch.equal(lesson.model(None, lesson.learn.table), plain.model(None, plain.learn.table))
+def test_the_gate_falls_with_the_error_and_is_zero_where_nothing_is_known():
+    group = {"middle": [0.0] * 3, "spread": [0.5] * 3, "scale": 2.0}
+    errors = np.geomspace(1e-3, 1e4, 30)
+    gates = gated.raw(np.ones((30, 3)), np.repeat(errors[:, None], 3, axis=1), group)[:, -1]
+    assert (np.diff(gates) <= 0).all() and gates[0] > 0.999 and gates[-1] < 1e-5
+    assert gated.raw(np.ones((1, 3)), np.ones((1, 3)), group)[0, -1] == pytest.approx(0.5)  # u = 1 / 0.5 = scale
+    for bad in (0.0, -1.0, np.nan, np.inf):
+        assert not gated.raw(np.ones((1, 3)), np.full((1, 3), bad), group).any()
+    assert not gated.raw(np.full((1, 3), np.nan), np.ones((1, 3)), group).any()
+    some = gated.raw(np.array([[1, 1, np.nan]]), np.array([[0.1, 0.1, 0.1]]), group)[0]
+    assert some[2] == 0 and 0 < some[-1] < 1 and np.isfinite(some).all()
 
 
-def test_a_group_that_tells_the_redshift_lowers_the_loss_and_one_of_noise_costs_little():
-    learn, held = sample(1500, 1), sample(600, 2)
-    options = {"max_epochs": 25}
-    alone, told = (loss_of(*trained("hybrid", learn, groups=names, **options), held) for names in ([], ["annuli"]))
-    rng = np.random.default_rng(3)
-    for columns in (learn, held):
-        columns |= {"junk": rng.normal(size=len(columns["object_id"])), "junk_err": np.full(len(columns["object_id"]), 1.0)}
-    junk = loss_of(*trained("hybrid", learn, groups=["junk"], own_groups={"junk": {"junk": "junk_err"}}, **options), held)
-    assert told < alone - 0.3
-    assert junk < alone + 0.1
+def drawn(rng, mean, cov, n):
+    return mean + rng.standard_normal((n, len(mean))) @ np.linalg.cholesky(cov).T
 
 
-def test_an_object_without_its_group_is_gated_off_and_its_density_is_wider():
-    learn, held = sample(1500, 1), sample(300, 2)
-    lesson, family = trained("hybrid", learn, groups=["annuli"], max_epochs=25)
-    blind = {name: np.full(300, np.nan) if "annulus" in name else values for name, values in held.items()}
-    arrays = family.arrays(lesson.card, split_of(blind), np.arange(300))
-    assert (arrays.table[:, -1] == 0).all() and torch.isfinite(arrays.table).all()
-    seen, not_seen = (estimation.predicted(family, lesson.model, lesson.card, split_of(c), CPU) for c in (held, blind))
+@pytest.mark.parametrize("kind", ["annuli", "bulge_disk"])
+def test_errors_of_features_are_the_scatter_of_draws(kind):
+    rng, n = np.random.default_rng(3), 20_000
+    table = np.array([[21.0, 20.3, 20.0]])
+    if kind == "annuli":
+        flux = np.array([[50, 90, 70, 20], [80, 150, 100, 40], [120, 200, 90, 30.0]])
+        root = rng.normal(0, 1, (3, 4, 4)) + 2 * np.eye(4)
+        cov = 0.3 * root @ root.transpose(0, 2, 1)
+        made = features.annuli(flux[None], cov[None], list("gri"), table)
+        many = np.stack([drawn(rng, f, c, n) for f, c in zip(flux, cov, strict=True)], axis=1)
+        scattered = features.annuli(many, np.broadcast_to(cov, (n, 3, 4, 4)), list("gri"), table)
+        assert len(made) == 3 * 3 + 2
+    else:
+        names = ("bulge_flux", "disk_flux")
+        mean, cov = np.array([[40, 120], [90, 150], [100, 130.0]]), np.array([[30, -18], [-18, 25.0]])
+        errors = {"bulge_flux_err": np.full((1, 3), 30**0.5), "disk_flux_err": np.full((1, 3), 5.0)}
+        shape = {"bulge_re": [0.4], "bulge_re_err": [0.01], "disk_re": [1.2], "disk_re_err": [0.02], "disk_q": [0.7],
+                 "bulge_disk_cov": np.full((1, 3), -18.0)}
+        made = features.bulge_disk({name: mean[None, :, k] for k, name in enumerate(names)} | errors | shape, list("gri"), table)
+        many = np.stack([drawn(rng, m, cov, n) for m in mean], axis=1)
+        radii = {p: rng.normal(shape[p][0], shape[f"{p}_err"][0], n) for p in ("bulge_re", "disk_re")}
+        scattered = features.bulge_disk({name: many[:, :, k] for k, name in enumerate(names)} | {
+            name: np.repeat(v, n, axis=0) for name, v in (errors | shape).items()} | radii, list("gri"), table)
+    for name, (value, error) in made.items():
+        if name != "ln_disk_q":  # the fit gives no error of its own
+            assert scattered[name][0].std() == pytest.approx(error[0], rel=0.06), name
+            assert np.median(scattered[name][0]) == pytest.approx(value[0], abs=0.05 * error[0]), name
 
-    def width(found):
-        second = (found["weights"] * (found["stds"] ** 2 + found["means"] ** 2)).sum(1)
-        return np.median(np.sqrt(second - found["z"] ** 2))
 
-    assert np.isfinite(not_seen["z"]).all()
-    assert width(not_seen) > 1.15 * width(seen)
+def test_features_of_one_band_and_of_dead_bands():
+    one = features.annuli(np.ones((2, 1, 3)), np.eye(3)[None, None].repeat(2, 0), ["r"], np.full((2, 1), 20.0))
+    assert set(one) == {"share_r_1", "share_r_2"}
+    flux = np.ones((2, 2, 3))
+    flux[0, 0], flux[1, 1] = -1, np.nan
+    made = features.annuli(flux, np.eye(3)[None, None].repeat(2, 0).repeat(2, 1), ["g", "r"], np.full((2, 2), 20.0))
+    assert np.isnan(made["share_g-r_1"][0]).all() and np.isfinite(made["share_r_1"][0]).tolist() == [True, False]
+    assert np.isnan(made["colour_g-r"][0]).all()
 
 
-@pytest.mark.parametrize("error", [0.0, -1.0, np.nan, np.inf])
-def test_errors_that_are_none_gate_an_object_off(error):
-    columns = sample(200)
+def test_a_group_that_tells_lowers_the_loss_and_one_of_noise_costs_little(tmp_path, packed_file):
+    rng, columns = np.random.default_rng(5), store.columns(packed_file)
+    columns |= {"noise_a": rng.standard_normal(400), "noise_a_err": np.full(400, 0.1), "noise_b": rng.standard_normal(400),
+                "b_sigma": np.full(400, 0.1)}
+    path = tmp_path / "more.hdf5"
+    store.write_columns(path, columns, store.attributes(packed_file))
+    structured.write(tmp_path / "held.hdf5", 400, 9)
+    held = store.columns(tmp_path / "held.hdf5") | {name: columns[name] for name in list(columns)[-4:]}
+    store.write_columns(tmp_path / "held.hdf5", held, store.attributes(packed_file))
+    losses = {}
+    noise = {"nothing": {"columns": ["noise_a", "noise_b"], "errors": {"noise_b": "b_sigma"}}}
+    for name, groups in (("none", []), ("annuli", ["annuli"]), ("noise", noise)):
+        made = lesson(path, max_epochs=25, groups=groups, batch_size=64, dropout=0.1)
+        split = data.of_card(tmp_path / "held.hdf5", made.card, [data.REDSHIFT])
+        losses[name] = loop.evaluate(made.model, made.loss, fitting.arrays(FAMILY, made.card, split, np.arange(400)), 400, CPU,
+                                     "fp32")
+    assert losses["annuli"] < losses["none"] - 0.3
+    assert losses["noise"] < losses["none"] + 0.15
+
+
+@pytest.fixture(scope="module")
+def learned(packed_file):
+    """(with annuli, without) trained on these."""
+    options = {"max_epochs": 60, "batch_size": 40, "dropout": 0.0, "lr": 0.01, "group_dropout": 0.0, "group_absent": 0.3}
+    return [lesson(packed_file, **options, groups=groups) for groups in (["annuli"], [])]
+
+
+@pytest.mark.parametrize("how", ["nan", "zero errors", "nan errors"])
+def test_an_object_that_lacks_its_group_gets_p_of_z_as_broad_as_the_table_tells(packed_file, learned, how):
+    made, table = learned
+
+    def lacking(columns):
+        for name in columns:
+            if "_annulus_" in name and (how == "nan" or "_flux_err_" in name or "_cov_" in name):
+                columns[name] = np.full(len(columns[name]), 0.0 if how == "zero errors" else np.nan)
+
+    with_group, _ = spread(made, packed_file)
+    without, z = spread(made, packed_file, lacking)
+    alone, _ = spread(table, packed_file)
+    assert np.isfinite(z).all() and np.median(without) > 3 * np.median(with_group)
+    assert np.median(without) == pytest.approx(np.median(alone), rel=0.2)
+    split = data.of_card(packed_file, made.card)
+    lacking(split.columns)
+    assert not FAMILY.arrays(made.card, split, np.arange(split.n)).table[:, -1].any()
+
+
+def test_a_group_that_no_training_object_has_is_one_sentence(tmp_path, packed_file):
+    columns = store.columns(packed_file)
     for name in columns:
-        if "annulus_flux_err" in name:
-            columns[name] = columns[name].copy()
-            columns[name][:20] = error
-    lesson, family = begun("hybrid", columns, groups=["annuli"])
-    gate = family.arrays(lesson.card, split_of(columns), np.arange(200)).table[:, -1]
-    assert torch.isfinite(lesson.learn.table).all()
-    if error != -1.0:  # a square hides its sign
-        assert (gate[:20] == 0).all()
-    assert (gate[20:] > 0.1).all()
+        if "_annulus_" in name and "_flux_" in name and "_err_" not in name:
+            columns[name] = np.full(400, np.nan)
+    store.write_columns(tmp_path / "none.hdf5", columns, store.attributes(packed_file))
+    with pytest.raises(InputError, match="no 10 objects to learn from have the group `annuli`.*; measure it"):
+        lesson(tmp_path / "none.hdf5")
 
 
-@pytest.mark.parametrize("error", [0.0, np.nan])
-def test_a_group_without_a_usable_error_is_one_sentence(error):
-    columns = {name: np.full(200, error) if "annulus_flux_err" in name else values for name, values in sample(200).items()}
-    with pytest.raises(InputError, match="group `annuli` has 10 training objects with a finite value and an error above 0; mend"):
-        begun("hybrid", columns, groups=["annuli"])
+def test_structure_of_several_surveys_is_a_group_a_survey(tmp_path):
+    """An object seen by one of them lacks the other's alone."""
+    path = tmp_path / "multi.hdf5"
+    structured.write(path, 200, 1, prefixes=("hsc_", "ps1_"))
+    made = lesson(path, max_epochs=1)
+    groups = made.card.facts["groups"]
+    assert [group["survey"] for group in groups] == ["hsc_", "ps1_"] and groups[1]["table"]["g"] == "ps1_g_mag"
+    assert all(group["bands"] == list("gri") and group["rings"] == 3 for group in groups)
+    split = data.of_card(path, made.card)
+    for name in split.columns:
+        if name.startswith("ps1_") and "_annulus_" in name:
+            split.columns[name] = np.full(split.n, np.nan)
+    table = FAMILY.arrays(made.card, split, np.arange(split.n)).table
+    assert not table[:, -1].any() and (table[:, -1 - gated.numbers(groups[1])] > 0).all()
 
 
-def test_names_that_are_not_there_are_one_sentence():
-    columns = sample(60)
-    bare = {name: values for name, values in columns.items() if "annulus" not in name}
-    with pytest.raises(InputError, match=r"holds no column `\.\.\._annulus_flux_1`.*`structure.measure: true`"):
-        begun("hybrid", bare, groups=["annuli"])
-    with pytest.raises(InputError, match="`rings` is no group of columns; known are annuli, bulge_disk, stamp"):
-        begun("hybrid", columns, groups=["rings"])
-    with pytest.raises(InputError, match="has no column `w1_err`, which the group `ir` names"):
-        begun("hybrid", columns, groups=["ir"], own_groups={"ir": {"g_mag": "w1_err"}})
-    with pytest.raises(InputError, match="name of the stamp's own group"):
-        begun("hybrid", columns, groups=["stamp"], own_groups={"stamp": {"g_mag": "g_mag_err"}})
+def test_one_band(tmp_path):
+    path = tmp_path / "one.hdf5"
+    structured.write(path, 60, 1, bands="r")
+    made = lesson(path, max_epochs=2, groups=["annuli", "bulge_disk"])
+    assert made.card.facts["groups"][0]["columns"] == ["share_r_1", "share_r_2"]
+    assert np.isfinite(spread(made, path)[0]).all()
 
 
-def test_one_band_and_an_object_in_one_survey_only():
-    columns = sample(200)
-    one = {name: values for name, values in columns.items() if not name.startswith(("r_", "i_"))}
-    lesson, _ = trained("hybrid", one, groups=["annuli"], max_epochs=2)
-    assert torch.isfinite(lesson.model(None, lesson.learn.table)).all()
-    named = {f"hsc_{name}" if "annulus" in name or "_mag" in name else name: values for name, values in columns.items()}
-    named |= {name.replace("hsc_", "ps1_"): np.where(np.arange(200) < 50, np.nan, values) for name, values in named.items()
-              if "annulus" in name}
-    lesson, family = begun("hybrid", named, groups=["annuli"])
-    assert [group["name"] for group in lesson.card.table["groups"]] == ["hsc_annuli", "ps1_annuli"]
-    table = lesson.learn.table.split(lesson.model.parts, dim=1)
-    assert (table[1][:, -1] > 0).all() and (table[2][:50, -1] == 0).all() and (table[2][50:, -1] > 0).all()
+def test_it_is_reproducible_and_comes_back_from_its_files(tmp_path, packed_file):
+    first, second = lesson(packed_file, groups=["annuli", "bulge_disk"]), lesson(packed_file, groups=["annuli", "bulge_disk"])
+    assert artefact.weights_bytes(first.model) == artefact.weights_bytes(second.model)
+    (tmp_path / "model.safetensors").write_bytes(artefact.weights_bytes(first.model))
+    (tmp_path / "model.json").write_text(json.dumps(first.card.plain()), encoding="utf-8")
+    model, card = artefact.load(tmp_path)
+    again = SimpleNamespace(model=model, card=card)
+    for before, after in zip(spread(first, packed_file), spread(again, packed_file), strict=True):
+        assert np.array_equal(before, after)
 
 
-def test_shrinkage_is_the_posterior_mean_and_the_gate_falls_with_the_error():
-    rng = np.random.default_rng(5)
-    truth = rng.normal(2.0, 0.5, 20_000)
-    error = rng.uniform(0.01, 1.5, 20_000)
-    value = truth + error * rng.normal(size=20_000)
-    facts = gated.fit(value[:, None], error[:, None])
-    assert facts["middle"][0] == pytest.approx(2, abs=0.02) and facts["spread"][0] == pytest.approx(0.5, rel=0.05)
-    out = gated.raw(value[:, None], error[:, None], facts, 0.5)
-    estimate = facts["middle"][0] + facts["spread"][0] * out[:, 0]
-    best = (value / error**2 + 2 / 0.25) / (1 / error**2 + 1 / 0.25)
-    assert np.max(np.abs(estimate - best)) < 0.15
-    left = np.std(estimate - truth)
-    assert left < np.std(value - truth) and left == pytest.approx(np.std(best - truth), rel=0.02)
-    assert (np.diff(out[np.argsort(error), -1]) <= 0).all()
+def test_jitter_draws_on_the_generator_s_device_and_leaves_the_table_alone():
+    groups = [{"kind": "annuli", "columns": ["a", "b"], "jitter": 0.5, "absent": 0.25}]
+    table = torch.ones(4000, 4 + 5)
+    table[:, 6:8] = 0.4
+    out = gated.jitter(table, 4, groups, torch.Generator().manual_seed(1))
+    assert torch.equal(out[:, :4], table[:, :4]) and torch.equal(out[:, 6:8], table[:, 6:8])
+    assert out[:, 4:6].std().item() == pytest.approx(0.2, rel=0.05)
+    assert (out[:, -1] == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    with torch.device("meta"):
+        gated.Gated([{**groups[0], "hidden": 4, "dropout": 0.1}], 5, 0, 8, 16, 1, 0.0)
 
 
-def test_errors_of_features_are_those_of_draws():
-    rng = np.random.default_rng(7)
-    flux = np.array([[[300.0, 200.0, 100.0], [500.0, 300.0, 250.0]]])
-    root = rng.normal(size=(2, 3, 3))
-    cov = (root @ root.transpose(0, 2, 1) * 4 + 9 * np.eye(3))[None]
-    drawn = np.stack([rng.multivariate_normal(flux[0, b], cov[0, b], 20_000) for b in range(2)], axis=1)
-    table = np.array([[25.0, 24.5]])
-    told = features.annuli(flux, cov, table)
-    seen = features.annuli(drawn, np.repeat(cov, 20_000, axis=0), np.repeat(table, 20_000, axis=0))
-    assert all(np.std(seen[name][0]) == pytest.approx(told[name][1][0], rel=0.05) for name in told)
-    fit = {"bulge_flux": [[80.0, 120.0]], "disk_flux": [[200.0, 260.0]], "bulge_flux_err": [[8.0, 9.0]],
-           "disk_flux_err": [[7.0, 6.0]],
-           "bulge_disk_cov": [[-30.0, -25.0]], "bulge_re": [0.4], "bulge_re_err": [0.02], "disk_re": [0.8], "disk_re_err": [0.03],
-           "disk_q": [0.6]}
-    fit = {name: np.array(values) for name, values in fit.items()}
-    parts = [rng.multivariate_normal([fit["bulge_flux"][0, b], fit["disk_flux"][0, b]],
-                                     [[fit["bulge_flux_err"][0, b] ** 2, fit["bulge_disk_cov"][0, b]],
-                                      [fit["bulge_disk_cov"][0, b], fit["disk_flux_err"][0, b] ** 2]], 20_000) for b in range(2)]
-    many = {name: np.repeat(values, 20_000, axis=0) for name, values in fit.items()}
-    many |= {"bulge_flux": np.stack([p[:, 0] for p in parts], 1), "disk_flux": np.stack([p[:, 1] for p in parts], 1)}
-    told, seen = features.bulge_disk(fit, table), features.bulge_disk(many, np.repeat(table, 20_000, axis=0))
-    for name in ("bulge_0", "bulge_1", "bulge_0-1", "colour_0-1"):
-        assert np.std(seen[name][0]) == pytest.approx(told[name][1][0], rel=0.06), name
+def stamps(path, n, seed, structure=False):
+    """Packed stamps whose width tells the redshift; every third object has none."""
+    rng = np.random.default_rng(seed)
+    columns = structured.columns(n, seed, structure=structure, bands="gr")
+    y, x = np.mgrid[:64, :64] - 31.5
+    width = 2 + 6 * columns["specz_redshift"]
+    blob = np.exp(-0.5 * (x**2 + y**2) / width[:, None, None] ** 2)
+    image = np.repeat((20 * blob)[:, None], 2, axis=1) + rng.standard_normal((n, 2, 64, 64))
+    ivar = np.ones((n, 2, 64, 64), np.float32)
+    image[::3], ivar[::3] = 0, 0
+    meta = {"magnitude_columns": "g_mag,r_mag", "bands": "g,r", "zero_point": 27.0, "pixel_scale": 0.2}
+    with store.writing(path, meta) as handle:
+        for name, values in {**columns, "image": image.astype(np.float32), "ivar": ivar}.items():
+            store.put(handle, name, values)
 
 
-def test_the_stamp_enters_by_a_gate_of_its_signal_to_noise():
-    torch.manual_seed(0)
-    branch = stamps.Stamp("cnn", 5, 16, 0.0, 0.5)
-    grid = np.hypot(*np.mgrid[-16:16, -16:16])
-    shape = torch.tensor(np.exp(-grid**2 / 18), dtype=torch.float32)
-    images = torch.stack([torch.arcsinh(peak * shape / 3).expand(5, 32, 32) for peak in (0.0, 2.0, 20.0, 2000.0)])
-    gate = branch.gate(images)[:, 0]
-    assert gate[0] == 0 and gate[-1] > 0.99 and (gate.diff() > 0).all()
-    assert torch.equal(branch(images), torch.zeros(4, 16))
-    torch.nn.init.normal_(branch.last.weight)
-    assert (branch(images)[0] == 0).all() and (branch(images)[3] != 0).any()
+def test_stamps_enter_by_the_same_door(tmp_path):
+    stamps(tmp_path / "a.hdf5", 60, 1)
+    made = lesson(tmp_path / "a.hdf5", groups=["stamp"], max_epochs=2, batch_size=20)
+    assert made.card.image["ivar"] and made.card.bands == ["g", "r"] and made.card.options.augment is True
+    split = data.of_card(tmp_path / "a.hdf5", made.card)
+    arrays = FAMILY.arrays(made.card, split, np.arange(60))
+    image = torch.from_numpy(arrays.images(np.arange(60)))
+    made.model.eval()
+    assert image.shape[1] == 4
+    changed = image.clone()
+    changed[:, :2] += 1.0
+    with torch.no_grad():
+        before, after = (made.model(one, arrays.table) for one in (image, changed))
+        bare = made.model(image, torch.cat([arrays.table[:, :-1], torch.zeros(60, 1)], dim=1))
+    lacking = torch.arange(60) % 3 == 0
+    assert torch.equal(before[lacking], after[lacking]) and torch.equal(before[lacking], bare[lacking])
+    assert not torch.equal(before[~lacking], after[~lacking])
+    assert FAMILY.size(made.card.options) == 64 and FAMILY.size(FAMILY.options({})) is None
+    assert FAMILY.at_once(made.card.options) < FAMILY.at_once(FAMILY.options({}))
 
 
-def test_a_card_rebuilds_the_network():
-    columns = sample(200)
-    lesson, family = trained("hybrid", columns, groups=["annuli", "junk"], own_groups={"junk": {"g_mag": "g_mag_err"}},
-                             max_epochs=2)
-    import json
-
-    card = Card.read(json.loads(json.dumps(dataclasses.replace(lesson.card, model="hybrid_b").plain())))
-    again = family.build(card)
-    again.load_state_dict(lesson.model.state_dict())
-    again.eval()
-    arrays = family.arrays(card, split_of(columns), np.arange(200))
-    assert torch.equal(again(None, arrays.table), lesson.model(None, lesson.learn.table))
+def test_the_stamp_s_signal_to_noise_is_the_closed_form():
+    pixels, ivar = np.zeros((3, 2, 21, 21), np.float32), np.full((3, 2, 21, 21), 0.25, np.float32)
+    pixels[:] = 5.0  # 2.5 sigma a pixel
+    ivar[1] = 1.0  # deeper by 2 than the band's usual noise
+    ivar[2] = 0.0
+    image = scaling.image(pixels, {"kind": "default", "sigma": [2.0, 2.0], "ivar": True}, ivar)
+    inside = (np.hypot(*np.mgrid[-10:11, -10:11]) <= 4).sum()
+    found = gated.signal_to_noise(torch.from_numpy(image), 4.0).numpy()
+    assert found == pytest.approx([2.5 * inside**0.5, 5 * inside**0.5, 0], rel=1e-4)
 
 
-def test_tuning_walks_from_the_table_alone_to_the_groups_that_the_file_has():
-    columns = sample(60)
-    family = families.of("hybrid")
-    options, moves = family.moves(packed_of(columns), family.options({"tune": True}))
-    assert options.groups == ("annuli",) and dict(moves)["groups"] == ((), ("annuli",))
-    assert {"gate", "group_dropout", "noise"} <= set(dict(moves))
+@pytest.mark.parametrize(("groups", "words"), [
+    (["anuli"], "names anuli .did you mean `annuli`.., which has no `columns`"), (["An nuli"], "lower-case words"),
+    ({"annuli": {"scal": 1}}, "`annuli` has no option `scal`.*did you mean `scale`"),
+    ({"annuli": {"scale": "x"}}, "`scale` is 'x'; it must be of type number"),
+    ({"annuli": {"dropout": 2}}, "`dropout` is 2; it must be at most 0.9"),
+    ({"annuli": {"scale": 0}}, "`scale` is 0; it must be above 0"),
+    ({"annuli": 3}, "`groups.annuli` is 3; it must be a mapping"),
+    ({"stamp": {"encoder": "vit"}}, "`encoder` is 'vit'; it must be one of 'cnn'"),
+    ({"mine": {"columns": []}}, "mine, which has no `columns`")])
+def test_groups_that_nobody_knows_are_one_sentence(groups, words):
+    with pytest.raises(InputError, match=words) as error:
+        FAMILY.options({"groups": groups})
+    assert "\n" not in str(error.value)
 
 
-def test_noise_is_drawn_where_the_generator_is_and_only_on_values():
-    inputs = torch.ones(5, 7)
-    out = gated.jitter(inputs, 0.5, torch.Generator().manual_seed(1))
-    assert torch.equal(out[:, 3:], inputs[:, 3:]) and (out[:, :3] != inputs[:, :3]).all()
+def test_own_columns_that_a_file_lacks_and_stamps_that_are_learned_from_again_are_one_sentence():
+    packed = Packed("f.hdf5", ("g_mag", "a"), ("g_mag",))
+    with pytest.raises(InputError, match="f.hdf5 lacks the column `a_err`, which the group `mine` reads"):
+        FAMILY.wanted(packed, FAMILY.options({"groups": {"mine": {"columns": ["a"]}}}))
+    with pytest.raises(InputError, match="can't `refit` on stamps"):
+        FAMILY.options({"groups": ["stamp"], "refit": True})
 
 
-def test_groups_read_what_they_name():
-    columns = sample(10)
-    found = groups.found(tuple(columns), packed_of(columns).magnitudes, ("annuli",), {}, "x")[0]
-    assert found["bands"] == list(BANDS) and found["rings"] == RINGS and found["table"] == ["g_mag", "r_mag", "i_mag"]
-    assert set(groups.columns(found)) <= set(columns)
+def test_tuning_chooses_groups_and_keeps_tabular_s_moves_without(packed_file):
+    packed = data.packed(packed_file)
+    _, moves = FAMILY.moves(packed, FAMILY.options({}))
+    choices = [values for name, values in moves if name == "groups"]
+    assert {values[1] for values in choices} == {("annuli", "bulge_disk"), ("bulge_disk",), ()}
+    start = {name: values[0] for name, values in moves}
+    assert start == {name: getattr(FAMILY.options({}), name) for name in start}  # the defaults
+    none = FAMILY.options({"groups": []})
+    assert FAMILY.moves(packed, none)[1] == families.of("tabular").moves(packed, families.options("tabular", {}))[1]
+
+
+def test_a_path_that_another_led_away_from_is_walked_from_its_second_value():
+    worth = {"a": 3.0, "b": 2.0, "ab": 1.0, "": 4.0}
+    moves = (("groups", ("a", "b")), ("groups", ("a", "ab")), ("groups", ("a", "")))
+    best, rows = tuning.search(lambda s: [worth[s["groups"]]] * 3, moves)
+    assert best == {"groups": "ab"} and [row["groups"] for row in rows] == ["a", "b", "ab", ""]
+
+
+def test_a_card_of_groups_is_plain_json(packed_file):
+    made = lesson(packed_file, max_epochs=1, groups={"annuli": {"scale": 0.25, "hidden": 8}})
+    again = Card.read(json.loads(json.dumps(made.card.plain())))
+    assert again == made.card and made.card.facts["groups"][0]["scale"] == 0.25
+    assert grouped.settings(again.options.groups)["annuli"].hidden == 8

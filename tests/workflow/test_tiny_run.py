@@ -113,8 +113,8 @@ def test_structure_is_packed_with_morphology_and_agrees_with_the_catalog(tiny_ru
         flags, fit = handle["i_annulus_flags"][:], handle["bulge_disk_flags"][:]
     assert np.median((rings.sum(axis=0) / catalog)[flags == 0]) == pytest.approx(1, abs=0.1)
     assert np.median((whole / catalog)[fit == 0]) == pytest.approx(1, abs=0.1)
-    assert (flags == 0).mean() > 0.2 and (fit == 0).mean() > 0.5
-    for flag in ("no_psf", "not_ok", "uncovered", "masked_pixels", "neighbours"):
+    assert (flags == 0).mean() > 0.3 and (fit == 0).mean() > 0.3
+    for flag in ("no_psf", "not_ok", "uncovered", "neighbours"):
         seen = np.concatenate([tables[f"{band}_annulus_flags"] & light.ANNULUS_FLAGS[flag] for band in BANDS]) != 0
         assert seen.any(), flag
         if flag in ("no_psf", "not_ok"):

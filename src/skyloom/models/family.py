@@ -122,6 +122,14 @@ class Family:
         """Whether a network of these options gives p(z), not a point alone."""
         return getattr(options, "head", "") != "point"
 
+    def sees_stamps(self, options: Training) -> bool:
+        """Whether a network of these options reads the stamps of the run's one survey."""
+        return self.reads == "stamps"
+
+    def at_once(self, options: Training) -> int:
+        """Objects at a time in a prediction."""
+        return self.batch
+
     def memory_mb(self, options: Training) -> int:
         """MB of memory that a training takes."""
         return 4000

@@ -151,7 +151,7 @@ class Tabular(nn.Module):
         return self.rest(self.first(self.features(raw)))
 
     def rest(self, x):
-        """(n, outputs) of the first layer's numbers (n, width)."""
+        """(n, outputs) of what the first layer gave (n, width)."""
         for block in self.blocks:
             x = x + block(x)
         return self.head(nn.functional.silu(x))

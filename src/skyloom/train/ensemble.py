@@ -110,5 +110,5 @@ def predict(model: dict, columns: dict) -> dict[str, np.ndarray]:
     for weights in model["members"]:
         net = family.build(card)
         net.load_state_dict(load(weights))
-        parts.append(family.outcome(card, estimation.numbers(net, arrays, device, family.batch)))
+        parts.append(family.outcome(card, estimation.numbers(net, arrays, device, family.at_once(options))))
     return distribution.combined(parts)

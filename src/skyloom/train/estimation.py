@@ -38,7 +38,7 @@ def _of_rows(family: Family, model, card: Card, split, device, rows, seen, hidde
         arrays.images = lambda rows: {name: pixels * (name not in hidden) for name, pixels in shown(rows).items()}
     head = family.head(card)
     empty = torch.zeros((0, head.outputs) if head else 0)
-    parts = [family.outcome(card, numbers(model, arrays, device, family.batch, turn) if len(rows) else empty)
+    parts = [family.outcome(card, numbers(model, arrays, device, family.at_once(card.options), turn) if len(rows) else empty)
              for turn in range(getattr(card.options, "symmetries", 1))]
     found = parts[0]
     if len(parts) > 1:

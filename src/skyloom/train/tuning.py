@@ -13,14 +13,16 @@ def folds(object_ids: np.ndarray, n: int) -> np.ndarray:
 
 def search(score, moves, tell=lambda text: None) -> tuple[dict, list[dict]]:
     """(best settings, one row a trial) of a coordinate search: `score(settings)` -> (losses (folds,)); `moves` are pairs of a key
-    and its path of values. Each path is walked from where the key stands, with the best of the others, as long as a step lowers
-    the mean loss by more than the standard error of the difference over the folds (the one-standard-error rule of Breiman et al.
-    1984). A loss that isn't finite is worse than any other. Settings that were tried are not tried again."""
+    and its path of values, every path of a key with the same first one. Each path is walked from where the key stands (from its
+    second value where another path led the key away), with the best of the others, as long as a step lowers the mean loss by
+    more than the standard error of the difference over the folds (the one-standard-error rule of Breiman et al. 1984). A loss
+    that isn't finite is worse than any other. Settings that were tried are not tried again."""
     best = {key: values[0] for key, values in moves}
     known = {tuple(best.items()): np.asarray(score(best))}
     rows = [{**best, "loss": float(np.mean(known[tuple(best.items())])), "chosen": True}]
     for key, values in moves:
-        for value in values[values.index(best[key]) + 1:]:
+        at = values.index(best[key]) if best[key] in values else 0
+        for value in values[at + 1:]:
             tried, least = {**best, key: value}, known[tuple(best.items())]
             if tuple(tried.items()) in known:
                 break  # it was a step back before

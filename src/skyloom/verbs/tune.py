@@ -69,4 +69,5 @@ def _loss(family, options, split, rows, packed, settings) -> float:
     lesson = fitting.begun(family, settings.model, options, split, rows[0], packed)
     if not math.isfinite(loop.run_epochs(lesson.model, lesson.loss, lesson.learn, options, settings.seed, device)):
         return math.nan
-    return loop.evaluate(lesson.model, lesson.loss, fitting.arrays(family, lesson.card, split, rows[1]), 4096, device, "fp32")
+    held = fitting.arrays(family, lesson.card, split, rows[1])
+    return loop.evaluate(lesson.model, lesson.loss, held, family.at_once(options), device, "fp32")

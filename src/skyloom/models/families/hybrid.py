@@ -1,148 +1,179 @@
-"""`tabular` and named groups of measured columns with errors beside it, and the stamp itself: each a branch with a gate."""
+"""`tabular` with named groups of measured columns or stamps, each heard as far as its own errors allow."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from skyloom.errors import InputError
-from skyloom.models.families import tabular
-from skyloom.models.family import Wanted
+from skyloom.models import grouped
+from skyloom.models.families import _tabular
+from skyloom.models.family import Packed, Wanted
 from skyloom.typed import option
 
-STAMP = "stamp"
-# What tuning tries beside `tabular`'s: no group, then more of them; how loud and how free they are.
-BUILT_IN = ("annuli", "bulge_disk")
-MOVES = (("gate", (0.5, 1.0, 2.0)), ("group_dropout", (0.5, 0.3)), ("group_noise", (0.7, 1.5)))
+# Where there are groups the trunk is held back, too; without any everything is `tabular`'s.
+WITH_GROUPS = {"dropout": 0.1, "batch_size": 256}
+WITH_STAMPS = {"augment": True}
+MOVES = (("group_scale", (0.5, 0.25)), ("group_scale", (0.5, 1.0)), ("group_dropout", (0.5, 0.7)), ("group_dropout", (0.5, 0.3)),
+         ("noise", (0.7, 1.0)), ("noise", (0.7, 0.3, 0.15)), ("max_epochs", (120, 60)), ("width", (128, 64)),
+         ("dropout", (0.1, 0.2)), ("dropout", (0.1, 0.0)), ("errors", (True, False)), ("batch_size", (256, 128)))
 
 
 @dataclass(frozen=True)
-class Options(tabular.Options):
-    """`tabular`'s, and those of its groups."""
+class Options(_tabular.Options):
+    """Those of `tabular`, and the groups'."""
 
-    groups: tuple = option(BUILT_IN, "annuli, bulge_disk: made of the measured structure; stamp: the image through an "
-                           "encoder; or names of `own_groups`; none: `tabular`", type="array", items={"type": "string"},
-                           uniqueItems=True)
-    own_groups: dict = option(None, "{group: {column: the column of its error}}", type="object",
-                              additionalProperties={"type": "object", "additionalProperties": {"type": "string"}})
-    gate: float = option(0.5, "error, in units of a column's spread over the sample, at which a group's branch is half as loud",
-                         type="number", exclusiveMinimum=0)
-    hidden: int = option(64, "width of a group's branch", type="integer", minimum=1)
-    group_dropout: float = option(0.5, "dropout of a group's branch", type="number", minimum=0, maximum=0.9)
-    group_noise: float = option(0.7, "share of each column's own error added anew at every step", type="number", minimum=0)
-    group_absent: float = option(0.1, "share of the objects from which a step hides a group, so that p(z) without it is learned, "
-                                 "too", type="number", minimum=0, maximum=0.9)
-    encoder: str = option("cnn", "of the group `stamp`", enum=["cnn"])
-    size: int = option(64, "stamp in px of the group `stamp`", type="integer", minimum=9)
-    augment: bool | str = option(False, "true, symmetries: a batch under one of the eight of the square (group `stamp`)",
+    groups: tuple | dict = option(("annuli",), "measured beside the table: annuli, bulge_disk, stamp, or columns of your own; "
+                                  "dropout is 0.1 and batch_size 256 where there are any",
+                                  oneOf=[{"type": "array", "items": {"type": "string"}, "uniqueItems": True}, {"type": "object"}])
+    group_scale: float = option(0.5, grouped.SCALE[0], **grouped.SCALE[1])
+    group_dropout: float = option(0.5, grouped.DROPOUT[0], **grouped.DROPOUT[1])
+    group_hidden: int = option(64, grouped.HIDDEN[0], **grouped.HIDDEN[1])
+    group_jitter: float = option(0.7, grouped.JITTER[0], **grouped.JITTER[1])
+    group_absent: float = option(0.1, grouped.ABSENT[0], **grouped.ABSENT[1])
+    size: int = option(64, "stamp in px", type="integer", enum=[64, 127])
+    augment: bool | str = option(False, "true, symmetries: a batch under one of the eight of the square; true with stamps",
                                  enum=[False, True, "symmetries"])
 
 
-class Hybrid(tabular.Tabular):
-    """A tabular estimator whose first layer also hears branches; without groups it is `tabular`."""
+class Hybrid(_tabular.Estimator):
+    """The estimator of columns, with a gated branch a group."""
 
     name = "hybrid"
-    title = "Estimator of measured columns and of what pixels tell"
+    title = "Estimator of measured columns and of structure with errors, gated"
     Options = Options
+    least = 5
+
+    def options(self, given, strict=True):
+        """Groups bring their own regularisation, as long as nothing else is given."""
+        named = given.get("groups", Options.groups)
+        own = (WITH_GROUPS if named else {}) | (WITH_STAMPS if "stamp" in (named or ()) else {})
+        options = super().options({**own, **given}, strict)
+        grouped.settings(options.groups)
+        if self.sees_stamps(options) and options.refit:
+            raise InputError(f"{self.name} can't `refit` on stamps; leave it out, or take `stamp` out of `groups`")
+        return options
+
+    def sees_stamps(self, options):
+        """With the group of that name."""
+        return "stamp" in options.groups
 
     def size(self, options):
-        """The stamp's where it is read."""
-        return options.size if STAMP in options.groups else None
+        """Any, without stamps."""
+        return options.size if self.sees_stamps(options) else None
 
-    def groups(self, packed, options):
-        """The groups of columns that a packed file holds for these options."""
-        from skyloom.models import groups
+    def at_once(self, options):
+        """Fewer with their stamps."""
+        return 256 if self.sees_stamps(options) else self.batch
 
-        if STAMP in (options.own_groups or {}):
-            raise InputError(f"`{STAMP}` is the name of the stamp's own group; name the one of `own_groups` otherwise")
-        wanted = [name for name in options.groups if name != STAMP]
-        return groups.found(packed.names, packed.magnitudes, wanted, options.own_groups or {}, packed.path)
+    def found(self, packed, options) -> list[dict]:
+        """The groups of a packed file."""
+        general = {key: getattr(options, f"group_{key}") for key in ("scale", "dropout", "hidden", "jitter", "absent")}
+        return grouped.found(packed, grouped.settings(options.groups), general)
 
     def wanted(self, packed, options):
-        """The table's columns and the groups'; stamps where they are a group."""
-        from skyloom.models import groups
-
-        own = [name for group in self.groups(packed, options) for name in groups.columns(group)]
-        return Wanted(tuple(dict.fromkeys([*super().wanted(packed, options).columns, *own])), images=STAMP in options.groups)
+        """What the table wants, and what the groups are made of."""
+        columns = super().wanted(packed, options).columns
+        more = [name for group in self.found(packed, options) for name in group["reads"]]
+        return Wanted(tuple(dict.fromkeys([*columns, *more])), images=self.sees_stamps(options))
 
     def moves(self, packed, options):
-        """`tabular`'s, and of the groups those that the file has, one more at a time, and what regulates them."""
-        start, moves = super().moves(packed, options)
-        held = []
-        for name in BUILT_IN:
-            try:
-                self.groups(packed, dataclasses.replace(options, groups=(name,)))
-            except InputError:
-                continue
-            held.append(name)
-        paths = tuple(tuple(held[:k]) for k in range(len(held) + 1))
-        return dataclasses.replace(start, groups=paths[-1]), (("groups", paths), *MOVES, *moves)
+        """Without groups `tabular`'s; else which groups there are, how loud, and how far the trunk is held back."""
+        start, plain = super().moves(packed, options)
+        if not options.groups:
+            return start, plain
+        allowed = {name for name, _ in plain}
+        mine = tuple(move for move in MOVES if move[0].startswith("group_") or move[0] in allowed)
+        held, first = tuple(name for name in ("annuli", "bulge_disk") if self._has(packed, options, name)), tuple(options.groups)
+        choices = [held[:k] for k in range(len(held) + 1)] + [held[1:]]
+        others = [choice for choice in sorted(set(choices), key=len, reverse=True) if choice != first]
+        return start, (*(("groups", (first, choice)) for choice in others), *mine)
+
+    def _has(self, packed, options, name):
+        """Whether a file holds the columns of a built-in group."""
+        try:
+            return bool(grouped.found(packed, grouped.settings([name]), dict.fromkeys(("scale", "dropout"))))
+        except InputError:
+            return False
 
     def fit(self, options, split, rows, packed):
-        """`tabular`'s facts and each group's middle and spread; for stamps the noise of each band."""
-        from skyloom.models import gated, groups, scaling
+        """What `tabular` fits, and each group's columns, their middle and spread; for stamps each band's noise."""
+        facts = super().fit(options, split, rows, packed)
+        found = self.found(packed, options)
+        if not found:
+            return facts
+        columns = {name: values[rows] for name, values in split.columns.items()}
+        if self.sees_stamps(options):
+            facts |= self._pixels(options, split)
+        for group in found:
+            if group["kind"] == "stamp":
+                group |= {"channels": 2 * len(facts["bands"]), "pixel_scale": facts["pixel_scale"]}
+        held = [group if group["kind"] == "stamp" else grouped.fitted(group, columns, split.path) for group in found]
+        return facts | {"facts": {"groups": held}, "inputs": self.wanted(packed, options).columns}
 
-        out = super().fit(options, split, rows, packed)
-        made = []
-        for group in self.groups(packed, options):
-            names, values, errors = groups.values(group, {name: split.columns[name][rows] for name in groups.columns(group)})
-            facts = gated.fit(values, errors)
-            if not any(facts["spread"]):
-                raise InputError(f"{split.path}: no column of the group `{group['name']}` has {gated.FEWEST} training objects "
-                                 "with a finite value and an error above 0; mend the errors, or leave it out of `groups`")
-            made.append({**group, "features": names, **facts})
-        out["table"]["groups"] = made
-        out["inputs"] = self.wanted(packed, options).columns
-        if STAMP not in options.groups:
-            return out
+    def _pixels(self, options, split):
+        """How stamps are scaled: asinh of each band's usual noise, behind them the depth of every pixel."""
+        from skyloom.models import scaling
+
         if split.shape[-1] != options.size:
             raise InputError(f"{split.path} holds stamps of {split.shape[-1]} px, the model wants {options.size}")
+        image = scaling.fit_image(split.ivar_sample(), "default", True) | {"ivar": True}
         about = {key: float(split.attributes[key]) for key in ("zero_point", "pixel_scale")}
-        return {**out, **about, "bands": split.attributes["bands"].split(","),
-                "image": scaling.fit_image(split.ivar_sample(), "default")}
+        return {**about, "image": image, "bands": split.attributes["bands"].split(",")}
 
     def example(self, options):
-        """GalaxiesML's five bands with 19 and 16 columns of the two built-in groups."""
-        known = {"annuli": 19, "bulge_disk": 16}
-        made = [{"name": name, "features": [""] * known[name]} for name in options.groups if name in known]
-        out = super().example(options)
-        out["table"]["groups"] = made
-        return {**out, "bands": list("grizy"), **({"image": {"kind": "default"}} if STAMP in options.groups else {})}
+        """GalaxiesML's five bands with four rings each."""
+        import numpy as np
+
+        bands = list("grizy")
+        names = [name for kind in ("annuli", "bulge_disk") for name in grouped.measured(
+            {"kind": kind, "survey": "", "bands": bands, "rings": 4})]
+        found = self.found(Packed("an example", (*names, *bands), tuple(bands)), options)
+        for group in found:
+            if group["kind"] == "stamp":
+                group |= {"channels": 10, "pixel_scale": 0.168}
+            else:
+                columns = list(grouped.numbers(group, {name: np.ones(1) for name in (*group["reads"], *bands)}))
+                group |= {"columns": columns, "middle": [0.0] * len(columns), "spread": [1.0] * len(columns)}
+        return super().example(options) | {"facts": {"groups": found}}
 
     def network(self, card, *sizes):
         """With a branch a group."""
-        from skyloom.models import gated, stamps
+        from skyloom.models import gated
 
-        options = card.options
-        stamp = None
-        if STAMP in options.groups:
-            stamp = stamps.Stamp(options.encoder, len(card.bands), options.width, options.group_dropout, options.gate,
-                                 options.group_absent)
-        columns = [len(group["features"]) for group in card.table["groups"]]
-        return gated.Gated(*sizes, columns, options.hidden, options.group_dropout, options.group_absent, stamp)
+        return gated.Gated(_groups(card), *sizes)
 
     def arrays(self, card, split, rows, z=None, training=False):
-        """The table's inputs with the groups' behind them, in training each with noise added anew at every step."""
+        """The table's numbers, behind them the groups'; stamps, where there is such a group."""
+        import numpy as np
         import torch
 
-        from skyloom.models import gated, groups, scaling
+        from skyloom.models import gated
 
-        out, options, parts = super().arrays(card, split, rows, z, training), card.options, []
-        for group in card.table["groups"]:
-            given = {name: split.columns[name][rows] for name in groups.columns(group)}
-            parts.append(torch.from_numpy(gated.raw(*groups.values(group, given)[1:], group, options.gate)))
-        table, widths = out.jitter, [out.table.shape[1], *(part.shape[1] for part in parts)]
-        out.table = torch.cat([out.table, *parts], dim=1) if parts else out.table
-        if STAMP in options.groups:
-            out.images = lambda at: scaling.image(split.images(rows[at]), card.image)
-        if training and parts and (table or options.group_noise):
-            def jitter(inputs, generator):
-                first, *rest = inputs.split(widths, dim=1)
-                first = table(first, generator) if table else first
-                return torch.cat([first, *(gated.jitter(one, options.group_noise, generator) for one in rest)], dim=1)
-
-            out.jitter = jitter
+        out, found = super().arrays(card, split, rows, z, training), _groups(card)
+        if not found:
+            return out
+        columns, first, table_jitter = {name: split.columns[name][rows] for name in card.inputs}, out.table.shape[1], out.jitter
+        parts = [np.ones((len(rows), 1), np.float32) if group["kind"] == "stamp" else
+                 gated.raw(*grouped.stacked(group, columns), group) for group in found]
+        out.table = torch.cat([out.table, *map(torch.from_numpy, parts)], dim=1)
+        if training:
+            plain = table_jitter or (lambda table, generator: table)
+            out.jitter = lambda table, generator: gated.jitter(plain(table, generator), first, found, generator)
+        if card.image:
+            out.images = _images(card, split, rows)
         return out
+
+
+def _groups(card) -> list[dict]:
+    """The groups of a card, none for a model without."""
+    return (card.facts or {}).get("groups", [])
+
+
+def _images(card, split, rows):
+    """places in `rows` -> scaled pixels and depths of their stamps."""
+    from skyloom.models import scaling
+
+    return lambda at: scaling.image(split.images(rows[at]), card.image, split.ivar(rows[at]))
 
 
 FAMILY = Hybrid()
