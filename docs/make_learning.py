@@ -13,7 +13,7 @@ import pandas
 DOCS = Path(__file__).resolve().parent
 SHOWN = {"cde_loss histogram": "CDE loss", "nmad 1.4826mad(1+z)": "NMAD", "outlier_fraction 0.05": "> .05",
          "outlier_fraction 0.15": "> .15", "bias mean(1+z)": "bias", "pit_ks D": "PIT-KS"}
-EMBEDDED = "**Made on the embedded sky: it shows the software at work, not a survey's performance.**"
+EMBEDDED = "**Made on the embedded sky: it shows the software at work, not a survey's performance. Sky 2** ([sky](sky.md))."
 FEWER = 0.80  # of the first model's outliers beyond .05, the bar at the two largest sizes
 
 

@@ -20,7 +20,8 @@ from skyloom.surveys import imaging, spectro
 DOCS = Path(__file__).resolve().parent
 SHOWN = [("bias", "mean(1+z)|mean"), ("scatter", "1.48mad_unscaled|mean"), ("scatter", "1.48mad(1+z)|mean"),
          ("outlier_fraction", "0.15|mean"), ("rms", "(1+z)|mean"), ("mse", "unscaled|mean"), ("loss", "eq1,gamma=0.15|mean")]
-NOTES = {"embedded": "**Made on the embedded sky: it shows the software at work, not a survey's performance.**"}
+NOTES = {"embedded": "**Made on the embedded sky: it shows the software at work, not a survey's performance. Sky 2** "
+                     "([sky](sky.md))."}
 
 
 def keys(node, place=""):
@@ -45,6 +46,7 @@ def configuration() -> str:
 
 MARKS = ("<!-- families: written by docs/make_tables.py -->", "<!-- end of families -->")
 IMAGING = ("<!-- imaging surveys: written by docs/make_tables.py -->", "<!-- end of imaging surveys -->")
+KINDS = {"number": "a number", "array": "a list", "object": "a mapping"}
 READS = {"columns": "magnitudes and other columns", "stamps": "magnitudes and stamps of the run's survey",
          "surveys": "stamps of several surveys, E(B-V)"}
 
@@ -52,7 +54,8 @@ READS = {"columns": "magnitudes and other columns", "stamps": "magnitudes and st
 def allowed(constraints: dict) -> str:
     """What an option may be, in words."""
     if "enum" in constraints or "oneOf" in constraints:
-        return ", ".join(shown(value) for value in constraints.get("enum", ("a number", "code")))
+        one_of = [one.get("const") or KINDS[one["type"]] for one in constraints.get("oneOf", ())]
+        return ", ".join(shown(value) for value in constraints.get("enum", one_of))
     ends = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
     return " ".join([constraints["type"], *(f"{word} {constraints[key]:g}" for key, word in ends.items() if key in constraints)])
 

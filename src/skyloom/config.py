@@ -290,13 +290,14 @@ def _sweeps(config: dict, known: dict) -> None:
 
 
 def _models(config: dict) -> None:
-    """Networks of several surveys need a multi-survey run with their surveys, the others a run of one survey."""
+    """Networks of several surveys need a multi-survey run with their surveys, those of one survey a run of it; estimators of
+    columns may see either."""
     surveys, local, several = config["stamps"]["surveys"], config["archive"] == "local", acquisition.several(config)
     trainings.check_learning(config)
     for name, given in {**config["models"], **trainings.sweep(config["models"], config["sweep"])}.items():
         family = families.of(name)
         options, fusion = family.options(given), family.reads == "surveys"
-        if fusion != several:
+        if fusion != several and not (family.everywhere and not family.sees_stamps(options)):
             alone = " or ".join(survey.name for survey in imaging.REGISTRY.values() if survey.layout == "galaxiesml")
             needs = "several imaging surveys in `stamps.surveys`" if fusion else f"`stamps.surveys: [{alone}]` or local data"
             raise InputError(f"`models.{name}` needs {needs}; change one of them")

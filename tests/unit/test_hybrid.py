@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from skyloom import store
+from skyloom import config, store
 from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.measure import features
@@ -46,7 +47,7 @@ def spread(made, path, change=lambda columns: None):
 
 @pytest.fixture(scope="module")
 def packed_file(tmp_path_factory):
-    """Annuli and bulge + disc of 400 objects, of which the rings tell the redshift and the magnitudes little."""
+    """Annuli and bulge + disc of 400 objects: rings tell the redshift, magnitudes little."""
     path = tmp_path_factory.mktemp("hybrid") / "training.hdf5"
     structured.write(path, 400, 1)
     return path
@@ -65,17 +66,15 @@ def test_without_groups_the_numbers_are_those_of_tabular(tmp_path, packed_file):
                      str(out / "model.safetensors"), "--card", str(out / "model.json"), "--history", str(out / "h.csv")]) == 0
         assert main(["predict", "--settings", '{"device": "cpu"}', "--model", str(out), "--data",
                      str(tmp_path / "validation.hdf5"), "--out", str(out / "p.h5")]) == 0
-        pz = store.arrays(out / "p.h5", ["z", "weights", "means", "stds"])
-        files = (out / name for name in ("model.safetensors", "h.csv"))
-        found.append((*(path.read_bytes() for path in files), *(v.tobytes() for v in pz.values())))
+        pz = store.arrays(out / "p.h5", ["z", "weights", "means", "stds"]).values()
+        found.append(((out / "model.safetensors").read_bytes(), (out / "h.csv").read_bytes(), *(v.tobytes() for v in pz)))
     assert found[0] == found[1]
     plain, none = families.options("tabular", {}), families.options("hybrid", {"groups": []})
     assert {f.name: getattr(none, f.name) for f in dataclasses.fields(plain)} == vars(plain)
 
 
 def test_a_file_without_structure_is_read_without_groups(tmp_path):
-    structured.write(tmp_path / "plain.hdf5", 30, 1, structure=False)
-    packed = data.packed(tmp_path / "plain.hdf5")
+    packed = data.packed(plain(tmp_path))
     assert FAMILY.wanted(packed, FAMILY.options({"groups": []})) == families.of("tabular").wanted(
         packed, families.options("tabular", {}))
     for group in ("annuli", "bulge_disk"):
@@ -190,8 +189,8 @@ def test_a_group_that_tells_lowers_the_loss_and_one_of_noise_costs_little(tmp_pa
 @pytest.fixture(scope="module")
 def learned(packed_file):
     """(with annuli, without) trained on these."""
-    options = {"max_epochs": 60, "batch_size": 40, "dropout": 0.0, "lr": 0.01, "group_dropout": 0.0, "group_absent": 0.3}
-    return [lesson(packed_file, **options, groups=groups) for groups in (["annuli"], [])]
+    given = {"max_epochs": 40, "batch_size": 40, "dropout": 0.0, "lr": 0.01, "group_dropout": 0.0, "group_absent": 0.3}
+    return [lesson(packed_file, groups=groups, **given) for groups in (["annuli"], [])]
 
 
 @pytest.mark.parametrize("how", ["nan", "zero errors", "nan errors"])
@@ -364,3 +363,55 @@ def test_a_card_of_groups_is_plain_json(packed_file):
     again = Card.read(json.loads(json.dumps(made.card.plain())))
     assert again == made.card and made.card.facts["groups"][0]["scale"] == 0.25
     assert grouped.settings(again.options.groups)["annuli"].hidden == 8
+
+
+def test_the_config_knows_where_groups_can_be_had():
+    base, several = {"run": "x", "archive": "embedded"}, {"stamps": {"surveys": ["ps1"]}}
+    config.complete({**base, **several, "models": {"hybrid": {"groups": {"annuli": {"scale": 0.2}}}}})
+    with pytest.raises(InputError, match="`models.hybrid` needs `stamps.surveys: .hsc.` or local data"):
+        config.complete({**base, **several, "models": {"hybrid": {"groups": ["stamp"]}}})
+    with pytest.raises(InputError, match="`models` names hybrid, which needs images"):
+        config.complete({"run": "x", "archive": "local", "local": {"tables": {"training": "a.csv"}},
+                         "models": {"hybrid": {"groups": ["stamp"]}}})
+    for bad in ({"groups": 3}, {"groups": ["annuli", "annuli"]}, {"groups": {"annuli": {"scal": 1}}}, {"group_scale": 0}):
+        with pytest.raises(InputError) as error:
+            config.complete({**base, "models": {"hybrid": bad}})
+        assert "\n" not in str(error.value)
+
+
+def test_what_tune_chooses_is_trained_and_other_verbs_say_what_they_can_t(tmp_path, packed_file, capsys):
+    structured.write(tmp_path / "validation.hdf5", 60, 2)
+    given = {"max_epochs": 8, "width": 16, "noise": 0.7, "dropout": 0.0, "errors": True, "batch_size": 40, "lr": 0.01,
+             "group_dropout": 0.0, "group_scale": 0.5}
+    common = {"run": "t", "release": "", "model": "hybrid", "seed": 1, "threads": 1, "device": "cpu", "options": given}
+    assert main(["tune", "--settings", json.dumps({**common, "folds": 2, "share": 1.0}), "--training", str(packed_file), "--out",
+                 str(tmp_path / "tuned.json")]) == 0
+    tuned = json.loads((tmp_path / "tuned.json").read_text(encoding="utf-8"))
+    assert set(tuned["chosen"]) == {"groups"} and tuned["chosen"]["groups"]  # the magnitudes alone tell nothing
+    losses = {tuple(trial["groups"]): trial["loss"] for trial in tuned["trials"]}
+    assert set(losses) == {("annuli",), ("bulge_disk",), ("annuli", "bulge_disk"), ()}
+    assert losses[tuple(tuned["chosen"]["groups"])] < losses[()] - 0.2
+    model = tmp_path / "m"
+    assert main(["train", "--settings", json.dumps({**common, "precision": "fp32"}), "--training", str(packed_file),
+                 "--validation", str(tmp_path / "validation.hdf5"), "--tuned", str(tmp_path / "tuned.json"), "--state",
+                 str(tmp_path / "state"), "--weights", str(model / "model.safetensors"), "--card", str(model / "model.json"),
+                 "--history", str(model / "h.csv")]) == 0
+    made = json.loads((model / "model.json").read_text(encoding="utf-8"))
+    assert [group["name"] for group in made["facts"]["groups"]] == tuned["chosen"]["groups"]
+    for words, said in ((["forced-photoz", "--model", str(model), "--ra", "1", "--dec", "1", "--out", str(tmp_path / "o.csv")],
+                         "forced-photoz is not supported for it"),
+                        (["attribute", "--settings", '{"objects": 1}', "--model", str(model), "--data", str(packed_file), "--out",
+                          str(tmp_path / "a.parquet")], "doesn't see several surveys"),
+                        (["predict", "--settings", "{}", "--model", str(model), "--data", str(plain(tmp_path)), "--out",
+                          str(tmp_path / "p.h5")], "annulus_flux|bulge_flux")):
+        capsys.readouterr()
+        assert main(words) == 2
+        text = capsys.readouterr().err.strip().splitlines()[-1]
+        assert text.startswith("skyloom: ") and re.search(said, text), text
+    assert not (tmp_path / "p.h5").exists() and not (tmp_path / "o.csv").exists()
+
+
+def plain(folder):
+    """A file without structure."""
+    structured.write(folder / "plain.hdf5", 30, 1, structure=False)
+    return folder / "plain.hdf5"

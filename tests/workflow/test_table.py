@@ -206,7 +206,10 @@ def test_a_second_run_does_nothing_and_a_new_model_only_its_own(folder, small):
 
 
 def test_a_learning_curve_is_trained_at_its_sizes_and_neither_calibrated_nor_released(folder, small):
-    planned = snakemake(folder, "-n", "--config", "learning={models: [tabular, galaxiesml_nn], sizes: [100, 300]}")
+    text = (folder / "table.yaml").read_text()
+    (folder / "table.yaml").write_text(text + "learning: {models: [tabular, galaxiesml_nn], sizes: [100, 300]}\n")
+    planned = snakemake(folder, "-n")
+    (folder / "table.yaml").write_text(text)
     counts = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.M))
     assert counts["tune"] == "2" and counts["train"] == counts["predict"] == "8" and counts["learning"] == "1", counts
     assert "calibrate" not in counts and "pz_tabular_n100" not in planned

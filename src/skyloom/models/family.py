@@ -91,11 +91,11 @@ class Family:
     instance as `FAMILY`; what differs from these methods is the family.
 
     `name` may go on in a config (`tabular_b`); `reads`: `columns` of any run's table, `stamps` of its one survey besides, or
-    stamps of several `surveys`; `Options` a frozen dataclass below `Training`; `least` objects from which anything is
-    learned; `batch` objects at a time in a prediction; `variants` {option: value} that describe-model may change, `described`
-    {option: value} beside them where the published size is not the default one; `ablations` {name in the config: (model that
-    it makes, empty for `{model}_{name}`; what that sees)}; `fusion` `early`, or `late` for networks with `features(survey,
-    image)` and `join(features, table)`.
+    stamps of several `surveys`; `everywhere`: the columns may be those of several surveys; `Options` a frozen dataclass below
+    `Training`; `least` objects from which anything is learned; `batch` objects at a time in a prediction; `variants` {option:
+    value} that describe-model may change, `described` {option: value} beside them where the published size is not the default
+    one; `ablations` {name in the config: (model that it makes, empty for `{model}_{name}`; what that sees)}; `fusion` `early`,
+    or `late` for networks with `features(survey, image)` and `join(features, table)`.
     A split, as the methods get it, has `path, n, columns`; with stamps `images(rows)`, `ivar(rows)`, `ivar_sample()`; with
     surveys `surveys, bands, scale, stamp, status, names, read(survey, rows, what)`, `ebv()`.
     """
@@ -104,6 +104,7 @@ class Family:
     title = ""
     citation = ""
     reads = "columns"
+    everywhere = False
     Options: type[Training] = Training
     least = 1
     batch = 256

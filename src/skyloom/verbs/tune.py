@@ -42,7 +42,7 @@ def run(args) -> None:
     if not moves:
         raise InputError(f"there is nothing to tune for {settings.model}: its family has no such settings, or all are given; set "
                          "`tune: false`")
-    split = data.opened(args.training, family.wanted(packed, options), [data.REDSHIFT])
+    split = data.opened(args.training, _wanted(family, packed, options, moves), [data.REDSHIFT])
     rows = fitting.drawn(split, fitting.usable(split, family.least), options.objects, family.least)
     fold = tuning.folds(split.columns["object_id"][rows], settings.folds)
     parts = [(rows[fold != k], rows[fold == k]) for k in range(settings.folds)]
@@ -59,6 +59,12 @@ def run(args) -> None:
                          "inputs")
     out = {"chosen": best, "trials": trials, **common.provenance(args.settings)}
     store.write_text(args.out, json.dumps(out, indent=1) + "\n")
+
+
+def _wanted(family, packed, options, moves):
+    """What any of the trials reads."""
+    each = [family.wanted(packed, replace(options, **{name: value})) for name, values in moves for value in values]
+    return replace(each[0], columns=tuple(dict.fromkeys(name for one in each for name in one.columns)))
 
 
 def _loss(family, options, split, rows, packed, settings) -> float:

@@ -39,6 +39,7 @@ class Estimator(Family):
     """A residual network on features of fluxes, by default; `network` makes another one of the same table."""
 
     Options = Options
+    everywhere = True
     batch = 4096
 
     def columns(self, packed, options):
