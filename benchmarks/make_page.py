@@ -8,6 +8,7 @@ COMMANDS = {"archives": "python benchmarks/archives.py 2", "attribution": "pytho
             "client": "python benchmarks/client.py 10", "morphology": "python benchmarks/morphology.py",
             "million": "python benchmarks/million.py (in an empty folder)",
             "photoz_time": "python benchmarks/photoz_time.py results/dc2",
+            "structure": "python benchmarks/structure.py 100 PYTHON (an interpreter with statmorph 0.7 and pyimfit 1.1)",
             "workflow": "python benchmarks/workflow.py galaxiesml (in the folder of that finished run)",
             "training": "python -m skyloom bench --model galaxiesml_cnn --size 64 --objects 1024",
             "training_h200": "python -m skyloom bench --model MODEL --encoder ENCODER --batch-size BATCH --precision PRECISION",

@@ -88,7 +88,7 @@ def of_source_extractor(image, ivar, psf, folder):
                         *[word for key, value in options.items() for word in (f"-{key}", value)]], cwd=folder, check=True)
         sources += len(np.loadtxt(folder / "out.cat", ndmin=2))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / count * 1e3, sources / bands / count
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / count * 1e3, round(sources / bands / count, 2)
 
 
 def _psfex(kernel, path):

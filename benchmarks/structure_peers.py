@@ -51,7 +51,7 @@ def of_imfit(stamps, objects):
     return fluxes
 
 
-def main(path, objects=4):
+def main(path, objects=3):
     warnings.simplefilter("ignore")
     with np.load(path) as found:
         stamps = {name: found[name] for name in found}

@@ -251,11 +251,15 @@ def _noise_at(ivar, lost, place, re):
 def _mirrored(image, lost, place):
     """Lost pixels replaced by those mirrored at the target, 0 where these are lost, too."""
     out = np.where(lost, 0.0, image)
-    for k, b in np.argwhere(lost.any(axis=(2, 3))):
-        jy, jx = np.nonzero(lost[k, b])
-        my, mx = np.rint(2 * place[k, 1] - jy).astype(int), np.rint(2 * place[k, 0] - jx).astype(int)
-        inside = (my >= 0) & (mx >= 0) & (my < image.shape[2]) & (mx < image.shape[3])
-        out[k, b, jy[inside], jx[inside]] = out[k, b, my[inside], mx[inside]]
+    bands = np.arange(lost.shape[1])
+    for k in np.flatnonzero(lost.any(axis=(1, 2, 3))):
+        one = (lost[k] == lost[k, 0]).all()  # often all bands have lost the same
+        for which in [bands] if one else [bands[b:b + 1] for b in bands if lost[k, b].any()]:
+            jy, jx = np.nonzero(lost[k, which[0]])
+            my, mx = np.rint(2 * place[k, 1] - jy).astype(int), np.rint(2 * place[k, 0] - jx).astype(int)
+            inside = (my >= 0) & (mx >= 0) & (my < image.shape[2]) & (mx < image.shape[3])
+            jy, jx, my, mx = jy[inside], jx[inside], my[inside], mx[inside]
+            out[k, which[:, None], jy, jx] = out[k, which[:, None], my, mx]
     return out
 
 

@@ -76,7 +76,7 @@ def settings(groups) -> dict[str, Settings]:
     return out
 
 
-def found(packed: Packed, wanted: dict[str, Settings], general: dict) -> list[dict]:
+def of(packed: Packed, wanted: dict[str, Settings], general: dict) -> list[dict]:
     """The groups of a file as plain data, without what is fitted; `general`: settings that a group doesn't name. InputError for
     columns that the file lacks."""
     out = []
@@ -98,17 +98,22 @@ def found(packed: Packed, wanted: dict[str, Settings], general: dict) -> list[di
     return out
 
 
+def matches(packed: Packed, kind: str) -> list[re.Match]:
+    """The columns of a file that are fluxes of structure of a kind: `survey` (a prefix), `band` and, of annuli, `ring`."""
+    return [match for name in packed.names if (match := re.fullmatch(BANDS[kind], name))]
+
+
 def _structure(packed: Packed, kind: str) -> list[dict]:
     """A group a survey whose structure a file holds, its bands from blue to red."""
     from skyloom.sample.bands import by_wavelength
 
-    matches = [match for name in packed.names if (match := re.fullmatch(BANDS[kind], name))]
-    if not matches:
+    found = matches(packed, kind)
+    if not found:
         raise InputError(f"{packed.path} holds no measured structure, which the group `{kind}` reads; measure it (`structure` in "
                          "the config), or take the group out of `groups`")
     out = []
-    for survey in dict.fromkeys(match["survey"] for match in matches):
-        mine = [match for match in matches if match["survey"] == survey]
+    for survey in dict.fromkeys(match["survey"] for match in found):
+        mine = [match for match in found if match["survey"] == survey]
         bands = by_wavelength(list(dict.fromkeys(match["band"] for match in mine)))
         table = {band: magnitude for band in bands for magnitude in reversed(packed.magnitudes)
                  if band in magnitude.lower().split("_") and magnitude.startswith(survey)}

@@ -68,7 +68,7 @@ class Hybrid(_tabular.Estimator):
     def found(self, packed, options) -> list[dict]:
         """The groups of a packed file."""
         general = {key: getattr(options, f"group_{key}") for key in ("scale", "dropout", "hidden", "jitter", "absent")}
-        return grouped.found(packed, grouped.settings(options.groups), general)
+        return grouped.of(packed, grouped.settings(options.groups), general)
 
     def wanted(self, packed, options):
         """What the table wants, and what the groups are made of."""
@@ -83,17 +83,10 @@ class Hybrid(_tabular.Estimator):
             return start, plain
         allowed = {name for name, _ in plain}
         mine = tuple(move for move in MOVES if move[0].startswith("group_") or move[0] in allowed)
-        held, first = tuple(name for name in ("annuli", "bulge_disk") if self._has(packed, options, name)), tuple(options.groups)
+        held, first = tuple(kind for kind in grouped.BANDS if grouped.matches(packed, kind)), tuple(options.groups)
         choices = [held[:k] for k in range(len(held) + 1)] + [held[1:]]
         others = [choice for choice in sorted(set(choices), key=len, reverse=True) if choice != first]
         return start, (*(("groups", (first, choice)) for choice in others), *mine)
-
-    def _has(self, packed, options, name):
-        """Whether a file holds the columns of a built-in group."""
-        try:
-            return bool(grouped.found(packed, grouped.settings([name]), dict.fromkeys(("scale", "dropout"))))
-        except InputError:
-            return False
 
     def fit(self, options, split, rows, packed):
         """What `tabular` fits, and each group's columns, their middle and spread; for stamps each band's noise."""
