@@ -123,6 +123,7 @@ def chosen(folder: Path) -> list[str]:
 def page(folder: Path) -> str:
     """The whole page; figures are copied beside it."""
     table, paired = read(folder, "learning"), read(folder, "learning_paired")
+    trained, paired = paired[paired["of"] == "seeds"], paired[paired["of"] == "ensemble"]
     first = table["model"].iloc[0] if not len(paired) else paired["model_b"].iloc[0]
     seeds = table.loc[table["seed"] != "ensemble", "seed"].nunique()
     lines = [f"# Learning curves of run {folder.name}", "",
@@ -134,6 +135,8 @@ def page(folder: Path) -> str:
     lines += ["", f"![learning curves]({folder.name}_learning.png)", "", "## All objects", "", *curves(table, "")]
     if len(paired):
         lines += ["", f"## Against {first} on the same objects", "", *pairs(paired, ""), "", "## Bars", "", *bars(paired)]
+        lines += ["", "Means of single seeds, resampled too, so that intervals hold the scatter of trainings:", "",
+                  *pairs(trained, "")] if len(trained) else []
     for subset in [name for name in dict.fromkeys(table["subset"]) if name]:
         lines += ["", f"## {subset}", "", *curves(table, subset)]
         lines += ["", f"Against {first}:", "", *pairs(paired, subset)] if len(paired) else []

@@ -4,6 +4,7 @@ of them it stacks, and which one stands for z_phot."""
 from __future__ import annotations
 
 import itertools
+import math
 
 from skyloom import typed
 from skyloom.errors import InputError
@@ -92,9 +93,21 @@ def points(block: dict) -> dict[str, tuple[str, int]]:
 
 
 def learning(models: dict, block: dict) -> dict:
-    """{`{model}_n{size}`: options} of the trainings of a learning curve: the model's options with so many `objects`. A stack is
-    no training."""
-    return {name: {**models[model], "objects": size} for name, (model, size) in points(block).items() if model in models}
+    """{`{model}_n{size}`: options} of the trainings of a learning curve: the model's options with so many `objects`, and epochs
+    enough for its `steps`. A stack is no training."""
+    least = block.get("steps", {})
+    return {name: {**models[model], "objects": size} | _longer(model, models[model], size, least.get(model, 0))
+            for name, (model, size) in points(block).items() if model in models}
+
+
+def _longer(model: str, given: dict, size: int, steps: int) -> dict:
+    """`max_epochs`, and `patience` in proportion, with which a training of `size` objects makes at least so many steps; nothing
+    where it does without."""
+    options = families.options(model, given)
+    epochs = math.ceil(steps / (options.batches or math.ceil(size / options.batch_size)))
+    if epochs <= options.max_epochs:
+        return {}
+    return {"max_epochs": epochs, "patience": math.ceil(options.patience * epochs / options.max_epochs)}
 
 
 def check_learning(config: dict) -> None:
@@ -111,6 +124,10 @@ def check_learning(config: dict) -> None:
             near = typed.nearest(name, config["models"])
             raise InputError(f"`learning.models` names {name}, which is no model of `models`{near}; known: "
                              f"{', '.join(config['models']) or 'none'}")
+    for name in config["learning"].get("steps", {}):
+        if name not in models or name not in config["models"]:
+            raise InputError(f"`learning.steps` names {name}, which is no training of `learning.models`; known: "
+                             f"{', '.join(name for name in models if name in config['models']) or 'none'}")
     taken = [name for name in learning(config["models"], config["learning"]) if name in config["models"]]
     if taken:
         raise InputError(f"`models.{taken[0]}` has the name of a model of `learning`; rename it")

@@ -91,6 +91,8 @@ SEEDS = config["train"]["seeds"]
 # The name of the evaluation table where it is one that is set aside for the end.
 FINAL = os.path.basename(split_path(config["local"]["tables"].get("evaluation", ""))[0])
 FINAL = FINAL if FINAL in config["evaluation"]["final_files"] else ""
+# A run without tables has its own testing split for the end.
+FINAL = "testing" if config["evaluation"]["final"] and config["archive"] != "local" else FINAL
 PEERS = [*config["peers"]["models"], *sorted(config["peers"]["tables"])] if LABELLED else []
 FORMATS = exporters.chosen(config["release"]["formats"])
 EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}

@@ -34,10 +34,12 @@ if LEARNING:
                 "learning",
                 seed=config["seed"],
                 **{key: config["evaluation"][key] for key in ("bins", "bootstrap", "grid")},
+                **({"table": f"{FINAL} (learning)", "config_hash": science_hash()} if FINAL else {}),
             ),
+            final=option("--final", "docs/final_runs.csv" if FINAL else ""),
             code=fingerprint("learning"),
             folder=lambda wildcards, output: os.path.dirname(output.tables[0]),
         shell:
             "python -m skyloom learning --settings {params.settings:q} --predictions {input.predictions:q} --cards {input.cards:q} "
             "--histories {input.histories:q} --training {input.training:q} --testing {input.testing:q} "
-            "--folder {params.folder:q} 2> {log:q}"
+            "{params.final:q} --folder {params.folder:q} 2> {log:q}"

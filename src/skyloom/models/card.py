@@ -16,7 +16,8 @@ class Card:
     """What model.json holds. Inputs: `inputs` columns, `table` their scaling, `image` that of pixels, `bands` (of several
     surveys {survey: bands}), `zero_point` and `pixel_scale` of stamps, `surveys`, `ebv` columns, `frames` {survey: (px,
     arcsec/px)}, `unit` of pixels, `acquisition`: how stamps are made. Outputs: `head` of p(z), None for a point, `bin_edges`,
-    `own_head`: not the published classes. `facts`: what else a family keeps. `pretrained` {file: sha256}. Then the training.
+    `own_head`: not the published classes. `facts`: what else a family keeps. `pretrained` {file: sha256}. Then the training,
+    of `n_train` objects.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Card:
     facts: dict | None = None
     pretrained: dict | None = None
     seed: int = 0
+    n_train: int | None = None
     parameters: int | None = None
     best_epoch: int | None = None
     epochs: int | None = None

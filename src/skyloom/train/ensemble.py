@@ -34,7 +34,7 @@ def fit(columns: dict, read: Columns, z: np.ndarray, options: dict, seeds) -> di
     family = tabular.FAMILY
     options = family.options(options)
     split = _split("the training table", {**columns, data.REDSHIFT: np.asarray(z, float)})
-    rows = fitting.usable(split, family.least)
+    rows = fitting.drawn(split, fitting.usable(split, family.least), options.objects, family.least)
     facts = family.facts(options, {name: split.columns[name][rows] for name in (*read.inputs, data.REDSHIFT)}, read)
     card = Card("tabular", options, **facts)
     return {"kind": "skyloom.tabular", "options": typed.plain(options), "table": card.table, "head": card.head,
@@ -53,7 +53,7 @@ def fit_images(columns: dict, magnitudes: list[str], image: str, ivar: str, z: n
     family = galaxiesml_cnn.FAMILY
     options = dataclasses.replace(family.options({"head": "mixture", "augment": True, **options}), size=shape[2])
     split = _split("the training table", {**columns, data.REDSHIFT: np.asarray(z, float)}, image, ivar)
-    rows = fitting.usable(split, family.least)
+    rows = fitting.drawn(split, fitting.usable(split, family.least), options.objects, family.least)
     seen, low, high = {name: np.asarray(columns[name], float)[rows] for name in magnitudes}, z[rows].min(), z[rows].max()
     pixels = scaling.fit_image(np.asarray(columns[ivar])[rows[:256]], "default") | {"ivar": options.ivar}
     card = Card("galaxiesml_cnn", options, tuple(magnitudes), {**scaling.fit_table(seen, "default", True), "errors": {}}, pixels,

@@ -35,7 +35,7 @@ def lesson(family: Family, model: str, options: Training, training: str, validat
     chosen = held.columns["subset"] == "select"
     if options.refit and options.objects is None:
         train = joined(train, held, chosen)
-    rows = drawn(train, usable(train, family.least), options.objects)
+    rows = drawn(train, usable(train, family.least), options.objects, family.least)
     out = begun(family, model, options, train, rows, packed)
     if not options.refit:
         if not chosen.any():
@@ -47,7 +47,7 @@ def lesson(family: Family, model: str, options: Training, training: str, validat
 
 def begun(family: Family, model: str, options: Training, split, rows: np.ndarray, packed: Packed) -> Lesson:
     """A lesson of some rows of a split, watched by nobody."""
-    card = Card(model, options, **family.fit(options, split, rows, packed))
+    card = Card(model, options, n_train=len(rows), **family.fit(options, split, rows, packed))
     network = family.build(card)
     learn = arrays(family, card, split, rows, training=True)
     _counting(learn, split, family.head(card))
@@ -71,15 +71,18 @@ def usable(split, least: int, chosen=True) -> np.ndarray:
     return rows
 
 
-def drawn(split, rows: np.ndarray, objects: int | None) -> np.ndarray:
+def drawn(split, rows: np.ndarray, objects: int | None, least: int = 1) -> np.ndarray:
     """Those `objects` of some rows of a split whose ids come first by a hash, in the split's order: the same for every model and
-    seed, the fewer among the more. All rows for None; InputError for fewer than asked."""
+    seed, the fewer among the more. All rows for None; InputError for fewer rows than asked, or fewer asked than `least`."""
     if objects is None:
         return rows
     if len(rows) < objects:
         raise InputError(f"{split.path} has {len(rows)} objects with a redshift to learn from, fewer than the {objects} of "
                          "`objects`; lower it or give a larger sample")
-    return np.sort(rows[np.argsort(_mixed(split.columns["object_id"][rows]), kind="stable")[:objects]])
+    if objects < least:
+        raise InputError(f"`objects` is {objects}, but from fewer than {least} objects nothing is learned; raise it")
+    ids = split.columns["object_id"][rows] if "object_id" in split.columns else rows  # columns in memory have none
+    return np.sort(rows[np.argsort(_mixed(ids), kind="stable")[:objects]])
 
 
 def _mixed(ids: np.ndarray) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from skyloom import store, textfiles
+from skyloom import store
 from skyloom.dataset.predictions import Ensemble, Prediction, by_model
 from skyloom.dataset.table import Table, align
+from skyloom.provenance import finals
 from skyloom.pz import evaluation
 from skyloom.release import figures, tables, zphot
 from skyloom.sample import subsets
@@ -64,14 +64,7 @@ def run(args) -> None:
         store.write_csv(folder / "z_phot_testing.csv", pandas.DataFrame(rows).assign(subset="testing")[["subset", *rows[0]]])
     _draw(kept, zs, frame, folder)
     if args.final:
-        _count_final(Path(args.final), settings)
-
-
-def _count_final(path: Path, settings: dict) -> None:
-    """Append this evaluation's time, run, table and configuration to the list of final runs."""
-    old = textfiles.read(path) if path.exists() else "time,run,table,config_hash\n"
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    store.write_text(path, f"{old}{now},{settings['run']},{settings['table']},{settings['config_hash']}\n")
+        finals.count(args.final, settings)
 
 
 def _draw(kept: dict, zs, frame, folder) -> None:

@@ -13,14 +13,15 @@ from skyloom import store, textfiles, trainings
 from skyloom.dataset.predictions import Ensemble, Prediction
 from skyloom.dataset.table import Table
 from skyloom.errors import InputError
+from skyloom.provenance import finals
 from skyloom.pz import evaluation, learning
 from skyloom.release import curves, figures
 from skyloom.sample import subsets
 from skyloom.verbs import common
 
 CURVES = ("model", "n_train", "seed", "split", "subset", "metric", "convention", "value", "lo95", "hi95", "n")
-PAIRED = ("model_a", "model_b", "n_train", "subset", "metric", "convention", "difference", "difference_lo95", "difference_hi95",
-          "ratio", "ratio_lo95", "ratio_hi95", "n")
+PAIRED = ("of", "model_a", "model_b", "n_train", "subset", "metric", "convention", "difference", "difference_lo95",
+          "difference_hi95", "ratio", "ratio_lo95", "ratio_hi95", "n")
 CELLS = ("model", "n_train", "seed", "slope", "lo95", "hi95", "n", "cells")
 STEPS = ("model", "n_train", "seed", "step", "select_loss")
 
@@ -32,6 +33,7 @@ def arguments(parser) -> None:
     parser.add_argument("--histories", nargs="+", required=True, help="history.csv of the same, in the order of the cards")
     parser.add_argument("--training", required=True, help="packed training file: colours, of which cells are made")
     parser.add_argument("--testing", required=True, help="packed testing file")
+    parser.add_argument("--final", default="", help="CSV that counts the evaluations on objects set aside")
     parser.add_argument("--folder", required=True, help="where the tables and figures go")
 
 
@@ -51,6 +53,8 @@ def run(args) -> None:
     store.write_csv(folder / "learning_steps.csv", steps)
     figures.drawn(curves.learning, folder / "learning.png", frame)
     figures.drawn(curves.steps, folder / "learning_steps.png", steps)
+    if args.final:
+        finals.count(args.final, settings)
 
 
 def _tested(args, settings: dict, points: dict) -> dict[str, list[tuple]]:
@@ -63,23 +67,27 @@ def _tested(args, settings: dict, points: dict) -> dict[str, list[tuple]]:
     asked, seed = settings["bootstrap"], settings["seed"]
     few, members = min(asked, evaluation.FEWER), _members(args.predictions, points)
     edges = evaluation.one_grid([one.pz for some in members.values() for one in some if one.pz], settings["grid"])
-    out, ensembles = {"curves": [], "paired": [], "cells": []}, {}
+    out, ensembles, seeds = {"curves": [], "paired": [], "cells": []}, {}, {}
     for name, (model, size) in points.items():
         whole = Ensemble(members[name])
         at = whole.rows_of(ids)
         for one in (one for one in whole.members if "members" not in one.about):  # a stack is an ensemble, of no seed
             said = learning.said(evaluation.objects(one.z, one.pz, at, zs, edges))
+            seeds.setdefault((model, size), []).append(said)
             number = int(one.about["seed"])
             out["curves"] += [(model, size, number, "testing", *row) for row in learning.rows(said, zs, parts, few, seed)]
         said = ensembles[model, size] = learning.said(evaluation.objects(whole.z, whole.pz, at, zs, edges))
         out["curves"] += [(model, size, "ensemble", "testing", *row) for row in learning.rows(said, zs, parts, asked, seed)]
         out["cells"].append((model, size, "ensemble", *learning.attenuation(said["z"], zs, cells, asked, seed)))
-    first = settings["models"][0]
-    for (model, size), said in ensembles.items():
-        if model != first:
-            found = learning.compared(said, ensembles[first, size], zs, parts, asked, seed)
-            out["paired"] += [(model, first, size, *row) for row in found]
+    for of, said, resamples in (("ensemble", {key: [one] for key, one in ensembles.items()}, asked), ("seeds", seeds, few)):
+        out["paired"] += [(of, *row) for row in _pairs(said, settings["models"][0], zs, parts, resamples, seed)]
     return out
+
+
+def _pairs(said: dict, first: str, zs, parts: dict, asked: int, seed: int) -> list[tuple]:
+    """Every model of {(model, size): what it, or each of its seeds, said} against the first of the same size."""
+    return [(model, first, size, *row) for (model, size), ours in said.items() if model != first and (first, size) in said
+            for row in learning.over_seeds(ours, said[first, size], zs, parts, asked, seed)]
 
 
 def _members(paths, points: dict) -> dict[str, list[Prediction]]:

@@ -43,7 +43,7 @@ def run(args) -> None:
         raise InputError(f"there is nothing to tune for {settings.model}: its family has no such settings, or all are given; set "
                          "`tune: false`")
     split = data.opened(args.training, _wanted(family, packed, options, moves), [data.REDSHIFT])
-    rows = fitting.drawn(split, fitting.usable(split, family.least), options.objects)
+    rows = fitting.drawn(split, fitting.usable(split, family.least), options.objects, family.least)
     fold = tuning.folds(split.columns["object_id"][rows], settings.folds)
     parts = [(rows[fold != k], rows[fold == k]) for k in range(settings.folds)]
     if min(min(len(a), len(b)) for a, b in parts) < family.least:
