@@ -49,6 +49,17 @@ def curves(table, subset: str) -> list[str]:
     return lines
 
 
+def among(table) -> list[str]:
+    """Differences of models but the first from one another: a line a size, pair and bin."""
+    lines = heads("training objects", "models", "bin")
+    for (size, a, b, subset), block in table.groupby(["n_train", "model_a", "model_b", "subset"], sort=False):
+        block = block.set_index("key")
+        cells = [interval(block.loc[key], "difference", "difference_lo95", "difference_hi95") if key in block.index else "n/a"
+                 for key in SHOWN]
+        lines.append(f"| {size:,} | {a} - {b} | {subset or 'all'} | {' | '.join(cells)} |")
+    return lines
+
+
 def pairs(table, subset: str) -> list[str]:
     """Differences, and below them ratios, from the first model: a line a size and model."""
     lines = heads("training objects", "model", "")
@@ -123,8 +134,9 @@ def chosen(folder: Path) -> list[str]:
 def page(folder: Path) -> str:
     """The whole page; figures are copied beside it."""
     table, paired = read(folder, "learning"), read(folder, "learning_paired")
-    trained, paired = paired[paired["of"] == "seeds"], paired[paired["of"] == "ensemble"]
     first = table["model"].iloc[0] if not len(paired) else paired["model_b"].iloc[0]
+    others = paired[(paired["of"] == "ensemble") & (paired["model_b"] != first)]
+    trained, paired = (paired[(paired["of"] == of) & (paired["model_b"] == first)] for of in ("seeds", "ensemble"))
     seeds = table.loc[table["seed"] != "ensemble", "seed"].nunique()
     lines = [f"# Learning curves of run {folder.name}", "",
              f"Written by `python docs/make_learning.py {folder}` from the files of [learning](learning.md).",
@@ -137,6 +149,7 @@ def page(folder: Path) -> str:
         lines += ["", f"## Against {first} on the same objects", "", *pairs(paired, ""), "", "## Bars", "", *bars(paired)]
         lines += ["", "Means of single seeds, resampled too, so that intervals hold the scatter of trainings:", "",
                   *pairs(trained, "")] if len(trained) else []
+        lines += ["", "## The others against one another", "", *among(others)] if len(others) else []
     for subset in [name for name in dict.fromkeys(table["subset"]) if name]:
         lines += ["", f"## {subset}", "", *curves(table, subset)]
         lines += ["", f"Against {first}:", "", *pairs(paired, subset)] if len(paired) else []

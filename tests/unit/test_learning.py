@@ -19,6 +19,7 @@ from skyloom.provenance import finals
 from skyloom.pz import distribution, evaluation, learning
 from skyloom.release import curves, figures
 from skyloom.train import ensemble, fitting
+from skyloom.verbs import learning as verb
 from skyloom.verbs.bench import synthetic
 from tests.unit.test_figures import quick
 
@@ -432,6 +433,14 @@ def test_the_tables_hold_every_model_size_and_seed(told):
     nmad = whole[(whole["seed"] == "1") & (whole["model"] == "galaxiesml_nn")].set_index("n_train")["value"].astype(float)
     assert nmad[40] == pytest.approx(2 * nmad[80], rel=1e-6)
     assert (frame["seed"][:8] == "ensemble").all() and (frame["subset"][:8] == "").all()
+
+
+def test_every_model_is_set_against_those_named_before_it(monkeypatch):
+    monkeypatch.setattr(verb.learning, "over_seeds", lambda ours, theirs, *rest: [(ours, theirs)])
+    said = {(model, size): f"{model}{size}" for model in "abc" for size in (10, 20) if (model, size) != ("a", 20)}
+    rows = verb._pairs(said, ["a", "b", "c"], None, {}, 1, 0)
+    assert rows == [("b", "a", 10, "b10", "a10"), ("c", "a", 10, "c10", "a10"), ("c", "b", 10, "c10", "b10"),
+                    ("c", "b", 20, "c20", "b20")]
 
 
 def test_pairs_are_with_the_first_model_at_the_same_size(told):

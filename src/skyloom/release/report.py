@@ -20,7 +20,7 @@ TITLES = {"ablations": "Fusion models by the surveys they see (Mantis Shrimp's T
           "degradation": "One model when surveys are hidden from it", "sweep": "Grid of options on validation, best first",
           "attribution": "Shapley values and MM-SHAP of every band in bins of z_spec",
           "learning": "Learning curves: metrics on testing by number of training objects, not calibrated, with 95 % intervals",
-          "learning_paired": "Learning curves: differences from the first model on the same objects, with 95 % intervals",
+          "learning_paired": "Learning curves: differences between models on the same objects, with 95 % intervals",
           "learning_attenuation": "Learning curves: slope of z_phot on z_spec inside cells of colour (1: no pull to their mean)"}
 CAPTIONS = {"binned": "Metrics in redshift bins", "attribution": "What each band does to the redshift: a positive Shapley value "
             "means that the target's light in this band raises it",

@@ -80,14 +80,14 @@ def _tested(args, settings: dict, points: dict) -> dict[str, list[tuple]]:
         out["curves"] += [(model, size, "ensemble", "testing", *row) for row in learning.rows(said, zs, parts, asked, seed)]
         out["cells"].append((model, size, "ensemble", *learning.attenuation(said["z"], zs, cells, asked, seed)))
     for of, said, resamples in (("ensemble", {key: [one] for key, one in ensembles.items()}, asked), ("seeds", seeds, few)):
-        out["paired"] += [(of, *row) for row in _pairs(said, settings["models"][0], zs, parts, resamples, seed)]
+        out["paired"] += [(of, *row) for row in _pairs(said, settings["models"], zs, parts, resamples, seed)]
     return out
 
 
-def _pairs(said: dict, first: str, zs, parts: dict, asked: int, seed: int) -> list[tuple]:
-    """Every model of {(model, size): what it, or each of its seeds, said} against the first of the same size."""
-    return [(model, first, size, *row) for (model, size), ours in said.items() if model != first and (first, size) in said
-            for row in learning.over_seeds(ours, said[first, size], zs, parts, asked, seed)]
+def _pairs(said: dict, models: list[str], zs, parts: dict, asked: int, seed: int) -> list[tuple]:
+    """Every model of {(model, size): what it, or each of its seeds, said} against those named before it, of the same size."""
+    return [(model, other, size, *row) for (model, size), ours in said.items() for other in models[:models.index(model)]
+            if (other, size) in said for row in learning.over_seeds(ours, said[other, size], zs, parts, asked, seed)]
 
 
 def _members(paths, points: dict) -> dict[str, list[Prediction]]:
