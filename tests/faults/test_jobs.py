@@ -121,7 +121,7 @@ def test_a_stopped_process_leaves_no_job_behind(api, number):
     api.answers["status"] = {"status": "running"}
     code = ("import signal, sys\nfrom skyloom import signals\nfrom skyloom.archives import hsc_sql\n"
             "from skyloom.archives.http import Client\n"
-            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests in a shell's background inherit that it's ignored
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell ignores it in its background
             "with signals.raised():\n"
             "    client = Client(rpm=600000, timeout=3)\n"
             "    hsc_sql.CatalogJobs(client, sys.argv[1], ('a', 'b'), poll_s=0.05).run('SELECT 1', 'pdr2')\n")
