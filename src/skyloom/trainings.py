@@ -10,6 +10,7 @@ from skyloom import typed
 from skyloom.errors import InputError
 from skyloom.models import families
 
+CLASSICAL = "sep"  # the detector that learns nothing from scenes
 OURS = {"stack": "`stack`'s", "phot": "`z_phot`'s"}  # names that no model of a user's may have
 
 
@@ -24,6 +25,11 @@ def ablated(models: dict, ablations: list[str]) -> dict:
                 other, surveys = family.ablations[ablation]
                 out.setdefault(other or f"{name}_{ablation}", {**options, "surveys": list(surveys)})
     return out
+
+
+def networks(scenes: dict) -> dict[str, dict]:
+    """{name: options} of the networks among the detectors of the block `scenes`; the classical one is none."""
+    return {name: options for name, options in scenes.get("detectors", {}).items() if name != CLASSICAL}
 
 
 def sweep(models: dict, grids: list[dict]) -> dict:

@@ -36,7 +36,7 @@ def run(folder, detections, labels, other=None, **settings):
     words = []
     if other is not None:
         store.write_parquet(paths["sep"], other)
-        words = ["--other", str(paths["sep"]), "--prefix", "sep"]
+        words = ["--other", str(paths["sep"]), "--others", "sep"]
     import argparse
     import json
 
@@ -83,3 +83,31 @@ def test_what_has_no_redshift_or_comes_twice_is_one_sentence(tmp_path):
         run(tmp_path, found, labelled([], [], [], [], [], []))
     with pytest.raises(InputError, match="hold object_id 1 twice"):
         run(tmp_path, found.assign(object_id=1), labelled([150.0], [0.0], [0.5], [900.0], [0], [9.0]))
+
+
+def test_mixtures_of_a_network_become_predictions_in_the_dataset_s_order(tmp_path):
+    import json
+
+    from skyloom.__main__ import main
+    from skyloom.dataset.predictions import Prediction
+
+    rng = np.random.default_rng(1)
+    weight = rng.dirichlet(np.ones(5), 6).astype(np.float32)
+    pz = {"weight": weight, "mean": rng.uniform(0, 2, (6, 5)), "sigma": np.full((6, 5), 0.1)}
+    for k in range(2):
+        rows = slice(3 * k, 3 * k + 3)
+        store.write_parquet(tmp_path / f"d{k}.parquet", pandas.DataFrame({"object_id": np.arange(10, 16)[rows]}))
+        store.write_columns(tmp_path / f"d{k}_pz.h5", {name: values[rows] for name, values in pz.items()})
+    ids = np.array([14, 10, 13])
+    store.write_columns(tmp_path / "testing.hdf5", {"object_id": ids, "split": np.array(["testing"] * 3)})
+    card = {"model": "deepdisc", "seed": 1, "data_hash": "d", "code_hash": "c"}
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    words = ["predict-scenes", "--settings", "{}", "--card", str(tmp_path / "model.json"), "--detections",
+             *(str(tmp_path / f"d{k}.parquet") for k in range(2)), "--pz", *(str(tmp_path / f"d{k}_pz.h5") for k in range(2)),
+             "--data", str(tmp_path / "testing.hdf5"), "--out", str(tmp_path / "out.h5")]
+    assert main(words) == 0
+    found = Prediction(tmp_path / "out.h5")
+    assert found.model == "deepdisc" and found.object_id.tolist() == ids.tolist() and found.pz.kind == "mixture"
+    assert found.z == pytest.approx((pz["weight"] * pz["mean"]).sum(axis=1)[ids - 10], abs=1e-5)
+    store.write_columns(tmp_path / "testing.hdf5", {"object_id": ids + 5, "split": np.array(["testing"] * 3)})
+    assert main(words) == 2

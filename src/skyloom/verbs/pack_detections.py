@@ -19,21 +19,21 @@ def arguments(parser) -> None:
     common.settings_argument(parser)
     parser.add_argument("--detections", nargs="+", required=True, help="one file a shard, of the detector whose sources count")
     parser.add_argument("--labels", nargs="+", required=True, help="the labels of the same shards")
-    parser.add_argument("--other", nargs="*", default=[], help="files of another detector, shard by shard")
-    parser.add_argument("--prefix", default="", help="of the other detector's columns")
+    parser.add_argument("--others", nargs="*", default=[], help="names of other detectors")
+    parser.add_argument("--other", nargs="*", default=[], help="their files: shards of the first, then of the second, ...")
     parser.add_argument("--known", required=True, help="sources with a redshift")
     parser.add_argument("--targets", required=True, help="the others")
 
 
 def run(args) -> None:
     """Write sources with and without a redshift, matched one to one within `match_arcsec` with labels that can be found, and with
-    what the other detector measured of them. InputError where no source has a redshift, or an id comes twice."""
+    what other detectors measured of them as `{name}_...`. InputError where no source has a redshift, or an id comes twice."""
     import pandas
 
     settings, parts = args.settings, []
-    others = args.other or [None] * len(args.detections)
-    for path, label, other in zip(args.detections, args.labels, others, strict=True):
-        parts.append(_shard(settings, path, label, other, args.prefix))
+    others = dict(zip(args.others, np.array_split(np.array(args.other, object), max(len(args.others), 1)), strict=False))
+    for k, (path, label) in enumerate(zip(args.detections, args.labels, strict=True)):
+        parts.append(_shard(settings, path, label, {name: paths[k] for name, paths in others.items()}))
     frame = pandas.concat(parts, ignore_index=True).sort_values("object_id", kind="stable")
     if frame["object_id"].duplicated().any():
         twice = frame["object_id"][frame["object_id"].duplicated()].iloc[0]
@@ -51,7 +51,7 @@ def run(args) -> None:
                             common.provenance(settings) | about | {"archive_count": int(rows.sum())})
 
 
-def _shard(settings: dict, path, label, other, prefix: str):
+def _shard(settings: dict, path, label, others: dict):
     """The sources of one shard, whose name begins with its part."""
     frame = store.read_parquet(path)
     labels = store.read_parquet(label)
@@ -62,10 +62,10 @@ def _shard(settings: dict, path, label, other, prefix: str):
     frame = detected.with_magnitudes(frame)
     frame["specz_redshift"] = detected.redshifts(labels, at, chosen, settings["z_min"], settings["z_max"])
     frame["part"] = Path(path).stem.split("_")[0]
-    if other:
+    for name, other in others.items():
         more = detected.with_magnitudes(store.read_parquet(other))
         same = matching.nearest(place, matching.on_sphere(more["ra"], more["dec"]), radius)
-        frame = detected.joined(frame, more, same, prefix)
+        frame = detected.joined(frame, more, same, name)
     return frame
 
 
