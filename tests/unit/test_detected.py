@@ -111,3 +111,16 @@ def test_mixtures_of_a_network_become_predictions_in_the_dataset_s_order(tmp_pat
     assert found.z == pytest.approx((pz["weight"] * pz["mean"]).sum(axis=1)[ids - 10], abs=1e-5)
     store.write_columns(tmp_path / "testing.hdf5", {"object_id": ids + 5, "split": np.array(["testing"] * 3)})
     assert main(words) == 2
+
+
+def test_the_catalog_carries_what_a_detector_says_and_shares_its_flags():
+    from skyloom.release import catalog, flags
+
+    ids = np.array([5, 3, 4])
+    table = {"object_id": ids, "split": np.array(["target"] * 3, object), "subset": np.array([""] * 3, object),
+             "detect_flags": np.array([1 + 16, 2, 4 + 8]), "p_star": np.array([0.5, 0.3, 0.4])}
+    models = {"m": {"object_id": ids, "mean": np.ones(3), "std": np.ones(3)}}
+    found = catalog.build(table, None, [], [], models, "", carried=["p_star", "detect_flags"])
+    assert found["p_star"].tolist() == [0.3, 0.4, 0.5] and found["detect_flags"].tolist() == [2, 12, 17]
+    raised = [{name for name, bit in flags.BITS.items() if value & (1 << bit)} for value in found["flags"]]
+    assert raised == [{"edge"}, set(), {"blend", "masked_pixels"}]

@@ -88,7 +88,7 @@ OPTIONS = {model: FAMILIES[model].options(given) for model, given in TRAINED.ite
 FUSIONS = [model for model in MODELS if FAMILIES[model].reads == "surveys"]
 WITH_PZ = [model for model in MODELS if FAMILIES[model].gives_pz(OPTIONS[model])]
 # Models with p(z) that learned from `select`, where models are judged.
-LEARNED = [model for model in WITH_PZ if OPTIONS[model].refit]
+LEARNED = [model for model in WITH_PZ if getattr(OPTIONS[model], "refit", False)]
 STACK = ["stack"] if config["stack"]["models"] else []
 WITH_PZ += STACK
 # Whether a model stands for z_phot: one that is named, the only one, or the best of those that can be judged.

@@ -8,7 +8,7 @@ from skyloom import flux
 
 NOT_DETECTED, NOT_OBSERVED = 99.0, -99.0
 POGSON = 2.5 / np.log(10)
-PLACE = ("object_id", "tile_id", "ra", "dec", "x", "y")  # of a source, not its measurements
+PLACE = ("object_id", "tile_id", "part", "ra", "dec", "x", "y")  # of a source, not its measurements
 
 
 def bands(names) -> list[str]:

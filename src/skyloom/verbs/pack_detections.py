@@ -28,13 +28,13 @@ def arguments(parser) -> None:
 def run(args) -> None:
     """Write sources with and without a redshift, matched one to one within `match_arcsec` with labels that can be found, and with
     what other detectors measured of them as `{name}_...`. InputError where no source has a redshift, or an id comes twice."""
-    import pandas
-
-    settings, parts = args.settings, []
-    others = dict(zip(args.others, np.array_split(np.array(args.other, object), max(len(args.others), 1)), strict=False))
-    for k, (path, label) in enumerate(zip(args.detections, args.labels, strict=True)):
-        parts.append(_shard(settings, path, label, {name: paths[k] for name, paths in others.items()}))
-    frame = pandas.concat(parts, ignore_index=True).sort_values("object_id", kind="stable")
+    settings = args.settings
+    frame = _labelled(settings, _together(args.detections), _together(args.labels))
+    for name, paths in zip(args.others, np.array_split(np.array(args.other, object), max(len(args.others), 1)), strict=False):
+        more = _together(paths)
+        at = matching.nearest(_places(frame), _places(more), settings["match_arcsec"])
+        frame = detected.joined(frame, detected.with_magnitudes(more), at, name)
+    frame = frame.sort_values("object_id", kind="stable")
     if frame["object_id"].duplicated().any():
         twice = frame["object_id"][frame["object_id"].duplicated()].iloc[0]
         raise InputError(f"the detections hold object_id {twice} twice; rerun detect")
@@ -51,22 +51,25 @@ def run(args) -> None:
                             common.provenance(settings) | about | {"archive_count": int(rows.sum())})
 
 
-def _shard(settings: dict, path, label, others: dict):
-    """The sources of one shard, whose name begins with its part."""
-    frame = store.read_parquet(path)
-    labels = store.read_parquet(label)
+def _together(paths):
+    """One table of several shards, whose names begin with their `part`."""
+    import pandas
+
+    return pandas.concat([store.read_parquet(path).assign(part=Path(path).stem.split("_")[0]) for path in paths],
+                         ignore_index=True)
+
+
+def _places(frame) -> np.ndarray:
+    return matching.on_sphere(frame["ra"], frame["dec"])
+
+
+def _labelled(settings: dict, frame, labels):
+    """The sources with magnitudes and, of their labels, `specz_redshift`; a label on the border of a shard is any shard's."""
     labels = labels[_findable(labels, settings["least_snr"])].drop_duplicates("label_id").reset_index(drop=True)
-    place, radius = matching.on_sphere(frame["ra"], frame["dec"]), settings["match_arcsec"]
-    at = matching.nearest(place, matching.on_sphere(labels["ra"], labels["dec"]), radius)
+    at = matching.nearest(_places(frame), _places(labels), settings["match_arcsec"])
     chosen = detected.gold(labels, settings["gold"]["band"], settings["gold"]["mag"])
-    frame = detected.with_magnitudes(frame)
-    frame["specz_redshift"] = detected.redshifts(labels, at, chosen, settings["z_min"], settings["z_max"])
-    frame["part"] = Path(path).stem.split("_")[0]
-    for name, other in others.items():
-        more = detected.with_magnitudes(store.read_parquet(other))
-        same = matching.nearest(place, matching.on_sphere(more["ra"], more["dec"]), radius)
-        frame = detected.joined(frame, more, same, name)
-    return frame
+    z = detected.redshifts(labels, at, chosen, settings["z_min"], settings["z_max"])
+    return detected.with_magnitudes(frame).assign(specz_redshift=z)
 
 
 def _findable(labels, least: float) -> np.ndarray:
