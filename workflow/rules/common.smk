@@ -47,21 +47,21 @@ RUN = config["run"]
 RESULTS = f"results/{RUN}"
 CACHE = f"cache/{RUN}"
 # Scenes: the objects are the sources that a detector finds, the dataset a table of what it measures.
-SCENES = config["scenes"] if config["scenes"]["survey"] else {}
+ON_SCENES = bool(config["scenes"]["survey"])
 # Local images without a table have no redshifts: they are targets, up to the dataset.
-LABELLED = bool(SCENES) or config["archive"] != "local" or "training" in config["local"]["tables"]
+LABELLED = ON_SCENES or config["archive"] != "local" or "training" in config["local"]["tables"]
 SAMPLES = (["specz"] if LABELLED else []) + (
-    ["targets"] if SCENES or config["targets"]["kind"] != "none" or not LABELLED else []
+    ["targets"] if ON_SCENES or config["targets"]["kind"] != "none" or not LABELLED else []
 )
 SPLITS = (["training", "validation", "testing"] if LABELLED else []) + (
     ["target"] if "targets" in SAMPLES else []
 )
-IMAGES = not SCENES and (config["archive"] != "local" or bool(config["local"]["images"]))
+IMAGES = not ON_SCENES and (config["archive"] != "local" or bool(config["local"]["images"]))
 # The imaging surveys of the run; GalaxiesML's is the case of one.
 SURVEYS = ["local"] if config["archive"] == "local" else config["stamps"]["surveys"]
 SERVICE = SURVEYS[0]
 # A group of stamps a survey in dataset/multi_{split}.hdf5; else GalaxiesML's layout, with morphology.
-MULTI = not SCENES and acquisition.several(config)
+MULTI = not ON_SCENES and acquisition.several(config)
 # Modules whose facts the jobs use by name.
 SURVEY_MODULES = [] if config["archive"] == "local" else [imaging.REGISTRY.modules[name] for name in SURVEYS]
 # Services that hand out stamps, in this run. A service that the profile gives no slots works on as many shards as it says.
@@ -73,8 +73,9 @@ for service in SERVICES:
         workflow.register_resource(f"{service}_slots", acquisition.known_services()[service].slots)
 COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"
 # Networks among the detectors are trained on scenes, at the first seed; the one whose sources count is a model of the run.
-NETWORKS = trainings.networks(SCENES)
-DETECTOR = SCENES.get("detector", "")
+DETECTORS = config["scenes"]["detectors"] if ON_SCENES else {}
+DETECTOR = config["scenes"]["detector"]
+NETWORKS = trainings.networks(DETECTORS)
 MODELS = sorted([*config["models"], *(name for name in NETWORKS if name == DETECTOR)])
 SWEEP = trainings.sweep(config["models"], config["sweep"])
 LEARNING = trainings.learning(config["models"], config["learning"])
@@ -116,7 +117,7 @@ SHIPPED = shipped(RUN, config["query"]["region"])
 PLANNED = PLAN if PLAN.exists() else SHIPPED
 if PLANNED:
     SHARDS = read_plan(textfiles.read(PLANNED))
-elif config["archive"] == "local" or SCENES:
+elif config["archive"] == "local" or ON_SCENES:
     SHARDS = [f"h{config['local']['n_shards']}_{k}" for k in range(config["local"]["n_shards"])]
 else:
     SHARDS = None
@@ -140,7 +141,7 @@ def members(wildcards=None):
 
 
 def members_if_planned(wildcards):
-    return members() if SHARDS and not SCENES else []
+    return members() if SHARDS and not ON_SCENES else []
 
 
 def cutout_files(wildcards=None):
@@ -247,7 +248,6 @@ ASKED = "targets" if COMPILED else "specz|targets"
 wildcard_constraints:
     sample=ASKED,
     shard=r"[sh]\d+_\d+",
-    tiles=r"(training|validation|testing)_\d+",
     survey="[a-z0-9]+",
     map="[a-z0-9]+",
     split="training|validation|testing|target",

@@ -1,15 +1,15 @@
 # Scenes: what finds their sources, and its way into the run's dataset.
-if SCENES:
+if ON_SCENES:
 
     ruleorder: pack_detections > query
 
     rule train_scenes:
         """A network that finds, deblends, classifies and measures; its state lies in cache/, so that a killed training goes on."""
         input:
-            training=scene_files("training"),
-            training_labels=label_files("training", "h5"),
-            validation=scene_files("validation"),
-            validation_labels=label_files("validation", "h5"),
+            training=scene_files(["training"]),
+            training_labels=scene_labels(["training"]),
+            validation=scene_files(["validation"]),
+            validation_labels=scene_labels(["validation"]),
         output:
             weights=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.safetensors",
             card=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json",
@@ -40,19 +40,19 @@ if SCENES:
     rule detect:
         """Every source of one shard's tiles by a network."""
         input:
-            scenes=f"{RESULTS}/scenes/{SCENES['survey']}/{{tiles}}.h5",
+            scenes=f"{RESULTS}/scenes/{config['scenes']['survey']}/{{scene}}.h5",
             weights=f"{RESULTS}/models/{{model}}/seed{SEEDS[0]}/model.safetensors",
             card=f"{RESULTS}/models/{{model}}/seed{SEEDS[0]}/model.json",
         output:
-            detections=f"{RESULTS}/detections/{{model}}/{{tiles}}.parquet",
-            masks=f"{RESULTS}/detections/{{model}}/{{tiles}}_masks.h5",
-            pz=f"{RESULTS}/detections/{{model}}/{{tiles}}_pz.h5",
+            detections=f"{RESULTS}/detections/{{model}}/{{scene}}.parquet",
+            masks=f"{RESULTS}/detections/{{model}}/{{scene}}_masks.h5",
+            pz=f"{RESULTS}/detections/{{model}}/{{scene}}_pz.h5",
         wildcard_constraints:
             model="|".join(NETWORKS) or "a^",
         log:
-            f"logs/{RUN}/detect/{{model}}_{{tiles}}.log",
+            f"logs/{RUN}/detect/{{model}}_{{scene}}.log",
         benchmark:
-            f"logs/{RUN}/detect/{{model}}_{{tiles}}.benchmark.tsv"
+            f"logs/{RUN}/detect/{{model}}_{{scene}}.benchmark.tsv"
         conda:
             "../../envs/core.yaml"
         threads: config["train"]["threads"]
@@ -72,9 +72,9 @@ if SCENES:
         """The sources of the chosen detector as the run's samples."""
         input:
             detections=lambda wildcards: detection_files(DETECTOR),
-            labels=label_files(None, "parquet"),
+            labels=scene_labels(suffix="parquet"),
             other=lambda wildcards: [
-                path for name in SCENES["detectors"] if name != DETECTOR for path in detection_files(name)
+                path for name in DETECTORS if name != DETECTOR for path in detection_files(name)
             ],
         output:
             known=f"{RESULTS}/specz/raw.parquet",
@@ -88,7 +88,7 @@ if SCENES:
         params:
             settings=detection_settings(),
             code=fingerprint("pack-detections"),
-            others=[name for name in SCENES["detectors"] if name != DETECTOR],
+            others=[name for name in DETECTORS if name != DETECTOR],
         shell:
             "python -m skyloom pack-detections --settings {params.settings:q} --detections {input.detections:q} "
             "--labels {input.labels:q} --other {input.other:q} --others {params.others:q} --known {output.known:q} "

@@ -18,7 +18,10 @@ rule report:
             [f"{dataset_name('testing', max(SIZES))}.hdf5"] if IMAGES and not MULTI else []
         ),
         histories=[
-            f"{RESULTS}/models/{model}/seed{seed}/history.csv" for model in MODELS for seed in seeds_of(model)
+            f"{RESULTS}/models/{model}/seed{seed}/history.csv"
+            for model in MODELS
+            for seed in SEEDS
+            if model not in NETWORKS
         ],
     output:
         html=f"{RESULTS}/report.html",

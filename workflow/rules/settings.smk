@@ -16,7 +16,7 @@ def settings(*blocks, **more):
 def catalog_columns():
     """What a catalog of sources found in scenes has besides."""
     found = ["tile_id", "score", "p_star", "snr", "detect_flags", "half_light_radius*", "?_flux", "?_flux_err"]
-    return {"columns": found} if SCENES else {}
+    return {"columns": found} if ON_SCENES else {}
 
 
 def science_hash():
@@ -272,7 +272,7 @@ def query_arguments(wildcards):
 def cut_settings(wildcards):
     """The cuts; a table makes no magnitude cut, because 99 and -99 are states there, not mistakes."""
     own = config["cuts"] | {"region": config["query"]["region"]}
-    if config["archive"] == "local" or SCENES:
+    if config["archive"] == "local" or ON_SCENES:
         own |= {"magnitudes": False}
     if wildcards.sample == "targets":
         own |= {"isprimary": False}
@@ -281,7 +281,7 @@ def cut_settings(wildcards):
 
 def known_sample(wildcards):
     """The sample whose objects a target may not be; sources of scenes are apart already, however close they lie."""
-    wanted = wildcards.sample == "targets" and LABELLED and not SCENES
+    wanted = wildcards.sample == "targets" and LABELLED and not ON_SCENES
     return f"{RESULTS}/specz/selected.parquet" if wanted else []
 
 
@@ -332,7 +332,7 @@ def own_map(wildcards):
 
 def overlap_arcsec():
     """Side of the square in which stamps of different splits must not overlap: the largest stamp of all surveys."""
-    if SCENES:
+    if ON_SCENES:
         return 0.0
     if config["split"]["overlap_arcsec"] is not None:
         return config["split"]["overlap_arcsec"]
@@ -343,40 +343,17 @@ def split_settings():
     """The split and what packing adds: seed, the stamp whose overlaps count, the zero point of the counts."""
     zero_point = 31.4 if config["archive"] == "local" else 27.0
     own = {"evaluation": True} if "evaluation" in config["local"]["tables"] else {}
-    own |= {"method": "part"} if SCENES else {}
+    own |= {"method": "part"} if ON_SCENES else {}
     return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point, **own)
 
 
-def tiled(part=None):
-    """The shards of scenes of a part, or of all."""
-    from skyloom.sample import scenes
-
-    names = scenes.shards(SCENES, scene_scale())
-    return [name for name in names if part in (None, name.split("_")[0])]
-
-
-def scene_scale():
-    """arcsec/px of the scenes."""
-    if config["archive"] == "local":
-        return config["local"]["pixel_scale"]
-    return imaging.REGISTRY[SCENES["survey"]].scale
-
-
-def scene_files(part=None):
-    return expand(f"{RESULTS}/scenes/{SCENES['survey']}/{{tiles}}.h5", tiles=tiled(part))
-
-
-def label_files(part=None, suffix="h5"):
-    return expand(f"{RESULTS}/scenes/labels/{{tiles}}.{suffix}", tiles=tiled(part))
-
-
 def detection_files(detector, end=".parquet"):
-    return expand(f"{RESULTS}/detections/{detector}/{{tiles}}{end}", tiles=tiled())
+    return expand(f"{RESULTS}/detections/{detector}/{{scene}}{end}", scene=scene_shards())
 
 
 def network_settings(wildcards):
     """A network of scenes with its options, and what of the block `scenes` decides its losses."""
-    own = {key: SCENES[key] for key in ("gold", "star_redshifts", "least_snr", "labels")}
+    own = {key: config["scenes"][key] for key in ("gold", "star_redshifts", "least_snr", "labels")}
     return settings(
         "train",
         model=wildcards.model,
@@ -388,6 +365,6 @@ def network_settings(wildcards):
 
 def detection_settings():
     """Which labels give a redshift."""
-    own = {key: SCENES[key] for key in ("gold", "least_snr", "detector")}
+    own = {key: config["scenes"][key] for key in ("gold", "least_snr", "detector", "match_arcsec")}
     own |= {key: config["cuts"][key] for key in ("z_min", "z_max")}
-    return settings(match_arcsec=config["query"]["match_arcsec"], **own)
+    return settings(**own)
