@@ -1,8 +1,8 @@
 """The classical chain on a tile: sep on the S/N-weighted sum of bands, AUTO and aperture photometry, features that tell stars.
 
 Detection as in SExtractor (Bertin & Arnouts 1996) on the sum of bands in units of their noise; fluxes in Kron's ellipses of that
-sum (2.5 Kron radii, at least 3.5 A: PHOT_AUTOPARAMS), neighbours' pixels replaced by those mirrored at the source (MASK_TYPE
-CORRECT), as `sources` does.
+sum, neighbours' segments, grown, replaced by the pixels mirrored at the source (MASK_TYPE CORRECT), as `sources` does. The ellipse
+is 2 Kron radii and at least 2 A: SExtractor's 2.5 and 3.5 lose 4 % less light and scatter a fifth more at i = 24 to 25.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OPTIONS = {"threshold": 1.2, "kernel": 3.0, "minarea": 3, "deblend_cont": 1e-4, 
 SETTINGS = [{"threshold": t, "deblend_cont": c} for t, c in itertools.product((1.0, 1.2, 1.5), (1e-5, 1e-4, 1e-3))]
 FLAGS = {"blended": 1, "edge": 2, "saturated": 4, "shred_suspect": 8, "masked": 16}
 LEVELS, LIMIT = 32, 16384  # sep's deblending levels; sub-objects of one it must be able to hold
-KRON, LARGEST = (2.5, 3.5), 15.0  # of A: Kron's factor and least ellipse; Kron's radius is looked for within 6 A
+KRON, LARGEST = (2.0, 2.0), 6.0  # of A: Kron's factor and least ellipse; what noise can't drive it beyond
 WIDEST = 200  # px that an ellipse may reach
 HALF = 5.0  # S/N at which the score is one half
 PIECE, FAINTER = 1.5, 0.1  # half-light radii around a source within which one of a tenth of its S/N may be its piece
@@ -100,7 +100,7 @@ class _Light:
         left, low = max(int(x) - reach, 0), max(int(y) - reach, 0)
         cut = slice(low, int(y) + reach + 1), slice(left, int(x) + reach + 1)
         x, y, segment = x - left, y - low, self.segments[cut]
-        others = ((segment != 0) & (segment != k + 1)) | self.bad[cut]
+        others = (blend.grown((segment != 0) & (segment != k + 1)) & (segment != k + 1)) | self.bad[cut]
         pixels = np.ascontiguousarray(sources.mirror(self.pixels[cut], others, x, y).transpose(2, 0, 1))
         own, out = ([x], [y], [a], [b], [theta]), {"auto": [], "apertures": [], "compact": []}
         variances = self.variance[(slice(None), *cut)]
