@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
-WIDTH, RIDGE, STEPS = 16, 1e-4, 300
+WIDTH, RIDGE, STEPS = 16, 3.0, 300  # RIDGE: of the squared weights, over the number of objects
 FEW = 10  # stars, or galaxies, below which nothing can be learned
 
 
@@ -52,12 +52,12 @@ def _forward(x, parts):
 
 
 def _loss(flat, x, star, shapes) -> tuple[float, np.ndarray]:
-    """(mean cross entropy with RIDGE times the squared weights, its gradient)."""
+    """(mean cross entropy with RIDGE / n times the squared weights, its gradient)."""
     parts = _parts(flat, shapes)
     first, second, score = _forward(x, parts)
-    value = np.mean(np.logaddexp(0, score) - star * score) + RIDGE * (flat**2).sum()
+    value = np.mean(np.logaddexp(0, score) - star * score) + RIDGE * (flat**2).sum() / len(star)
     d3 = (1 / (1 + np.exp(-np.clip(score, -500, 500))) - star) / len(star)
     d2 = d3[:, None] * parts[4] * (1 - second**2)
     d1 = (d2 @ parts[2].T) * (1 - first**2)
     slopes = [x.T @ d1, d1.sum(axis=0), first.T @ d2, d2.sum(axis=0), second.T @ d3, [d3.sum()]]
-    return float(value), np.concatenate([np.ravel(slope) for slope in slopes]) + 2 * RIDGE * flat
+    return float(value), np.concatenate([np.ravel(slope) for slope in slopes]) + 2 * RIDGE * flat / len(star)
