@@ -81,6 +81,20 @@ def gnomonic(crval, ra, dec):
     return xi, np.degrees((np.cos(d0) * np.sin(d) - np.sin(d0) * np.cos(d) * np.cos(a)) / c), c
 
 
+def from_plane(crval, xi, eta):
+    """(ra, dec) in deg of places (xi, eta) in deg on the plane that touches the sphere at `crval`: the inverse of `gnomonic`."""
+    x, y, d0 = np.radians(xi), np.radians(eta), np.radians(crval[1])
+    down = np.cos(d0) - y * np.sin(d0)
+    ra = np.radians(crval[0]) + np.arctan2(x, down)
+    return np.degrees(ra) % 360, np.degrees(np.arctan2(np.sin(d0) + y * np.cos(d0), np.hypot(x, down)))
+
+
+def tan_position(crval, crpix, cd, x, y):
+    """(ra, dec) in deg of 0-based pixels of a gnomonic (TAN) WCS."""
+    dx, dy = np.asarray(x, float) - crpix[0] + 1, np.asarray(y, float) - crpix[1] + 1
+    return from_plane(crval, cd[0][0] * dx + cd[0][1] * dy, cd[1][0] * dx + cd[1][1] * dy)
+
+
 def tan_pixel(crval, crpix, cd, ra: float, dec: float) -> tuple[float, float]:
     """0-based pixel (x, y) of (ra, dec) for a gnomonic (TAN) WCS.
 

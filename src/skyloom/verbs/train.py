@@ -50,11 +50,11 @@ def run(args) -> None:
     options = family.options({**settings.options, **chosen})
     loop.prepare(settings.seed, settings.threads)
     device = loop.choose_device(settings.device)
-    precision = loop.choose_precision(settings.precision, device)
     data_hash = read.file_hash([args.training, args.validation])
     files = family.files(options) | ({"weights": args.weights_of} if args.weights_of else {})
     decided = key(args.settings, typed.plain(options), args.code, device, files, data=data_hash, shuffled=args.shuffle_redshifts)
     lesson, ids = fitting.lesson(family, settings.model, options, args.training, args.validation)
+    precision = loop.choose_precision(settings.precision, device, lesson.learn.images is not None)
     lesson.learn.weight = data.weights(args.weights_of, ids)
     if args.shuffle_redshifts:
         _shuffle(lesson.learn)

@@ -41,6 +41,31 @@ class Hsc(Cutouts):
         return dead | lists.fetch(client, urls["psf_url"] + "?bulk=on", hsc_das.PSF, psf_rows, check_psf, cache,
                                   options["attempts"], progress)
 
+    def frames(self, service, cache: Replies) -> list[tuple | None]:
+        """The grid of the tract that the service takes for each position, from cutouts of a few pixels in one band, in the next
+        where that has none."""
+        from skyloom.archives import hsc_das
+        from skyloom.cutouts import lists
+        from skyloom.errors import ServiceError
+
+        found: list[tuple | None] = [None] * len(self.ra)
+        for band in sorted(self.bands, key=lambda name: abs(self.survey.bands[name] - 770)):  # the deepest ones first
+            asked = {hsc_das.cutout_rows(self.ra[k], self.dec[k], 1, self.request, [band], self.scale)[0]: k
+                     for k, grid in enumerate(found) if grid is None}
+            have, dead = cache.have(), {}
+            if any(row not in have for row in asked):
+                client, urls, _, options = service()
+                dead = lists.fetch(client, urls["cutout_url"], hsc_das.CUTOUT, list(asked), check_cutout, cache,
+                                   options["attempts"])
+            if dead:
+                raise ServiceError(f"HSC's cutout service didn't tell where {len(dead)} tiles lie ({next(iter(dead.values()))})")
+            for row, k in asked.items():
+                reply = cache.get(row)
+                if reply is not None and reply[0] == "ok":
+                    plane = hsc_das.parse_cutout(reply[3], self.scale)
+                    found[k] = plane.crval, plane.crpix, plane.cd
+        return found
+
     def stamps(self, k: int, cache: Replies, dead: dict) -> tuple[list[Stamp], list[np.ndarray], list[str]]:
         """(stamps, PSF kernels, sha256 of the replies) of member `k`, one a band."""
         options, found = self.settings, [cache.get(row) for row in self.rows[k]]
