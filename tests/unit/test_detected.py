@@ -16,7 +16,7 @@ ARCSEC = 1 / 3600
 
 def sources(first, ra, dec, g, i):
     n = len(ra)
-    out = {"object_id": np.arange(first, first + n), "ra": ra, "dec": dec, "tile_id": 7, "p_star": 0.1}
+    out = {"object_id": np.arange(first, first + n), "ra": ra, "dec": dec, "tile_id": 7, "p_star": 0.1, "score": 0.9}
     for band, values in (("g", g), ("i", i)):
         out |= {f"{band}_flux": values, f"{band}_flux_err": np.full(n, 20.0), f"{band}_aper_flux_1": np.asarray(values) / 2,
                 f"{band}_aper_flux_err_1": np.full(n, 10.0)}
@@ -124,3 +124,12 @@ def test_the_catalog_carries_what_a_detector_says_and_shares_its_flags():
     assert found["p_star"].tolist() == [0.3, 0.4, 0.5] and found["detect_flags"].tolist() == [2, 12, 17]
     raised = [{name for name, bit in flags.BITS.items() if value & (1 << bit)} for value in found["flags"]]
     assert raised == [{"edge"}, set(), {"blend", "masked_pixels"}]
+
+
+def test_a_source_that_two_tiles_count_is_counted_once(tmp_path, capsys):
+    ra = 150 + np.array([0.0, 0.2, 0.0, 0.2]) * ARCSEC
+    found = sources(1, ra, np.array([0, 0, 0.01, 0.01]), [300.0] * 4, [900.0] * 4)
+    found["tile_id"], found["score"] = [1, 2, 3, 3], [0.5, 0.9, 0.8, 0.7]  # the second pair is one tile's own: it knows better
+    known, targets, _ = run(tmp_path, found, labelled(ra[:1], [0.0], [0.5], [900.0], [0], [9.0]))
+    assert known["object_id"].tolist() == [2] and targets["object_id"].tolist() == [3, 4]
+    assert "1 of 4 sources were found by two tiles" in capsys.readouterr().err

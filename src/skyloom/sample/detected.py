@@ -16,6 +16,17 @@ def bands(names) -> list[str]:
     return [name.removesuffix("_flux") for name in names if name.endswith("_flux") and "_aper" not in name]
 
 
+def seen_twice(frame, first, second) -> np.ndarray:
+    """(n,) bool: sources on the border of two tiles that each of them counts: of pairs of rows (first, second), the closest first,
+    that come from two tiles, the one with the lower score."""
+    tile, score = frame["tile_id"].to_numpy(), frame["score"].to_numpy(float)
+    out = np.zeros(len(frame), bool)
+    for i, j in zip(first, second, strict=True):
+        if tile[i] != tile[j] and not out[i] and not out[j]:
+            out[i if (score[i], -i) < (score[j], -j) else j] = True
+    return out
+
+
 def with_magnitudes(frame):
     """The frame with `{b}_mag` (AB) and `{b}_magerr` behind its fluxes: 99 for a flux below its own error, -99 for one that is
     missing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from skyloom.errors import InputError
 from skyloom.measure import matching
 from skyloom.sample import detected
 from skyloom.verbs import common
+
+
+TWICE = 0.3  # arcsec: nearer sources of two tiles are one
 
 
 def arguments(parser) -> None:
@@ -29,7 +33,7 @@ def run(args) -> None:
     """Write sources with and without a redshift, matched one to one within `match_arcsec` with labels that can be found, and with
     what other detectors measured of them as `{name}_...`. InputError where no source has a redshift, or an id comes twice."""
     settings = args.settings
-    frame = _labelled(settings, _together(args.detections), _together(args.labels))
+    frame = _labelled(settings, _once(_together(args.detections)), _together(args.labels))
     for name, paths in zip(args.others, np.array_split(np.array(args.other, object), max(len(args.others), 1)), strict=False):
         more = _together(paths)
         at = matching.nearest(_places(frame), _places(more), settings["match_arcsec"])
@@ -57,6 +61,16 @@ def _together(paths):
 
     return pandas.concat([store.read_parquet(path).assign(part=Path(path).stem.split("_")[0]) for path in paths],
                          ignore_index=True)
+
+
+def _once(frame):
+    """The sources without those that two tiles count, because each sees them on its own side of the border."""
+    places = _places(frame)
+    twice = detected.seen_twice(frame, *matching.pairs(places, places, TWICE)[:2])
+    if twice.any():
+        print(f"pack-detections: {int(twice.sum())} of {len(frame)} sources were found by two tiles; each is counted once",
+              file=sys.stderr)
+    return frame[~twice].reset_index(drop=True)
 
 
 def _places(frame) -> np.ndarray:

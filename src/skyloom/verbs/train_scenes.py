@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from skyloom import store, typed
 from skyloom.dataset import read
 from skyloom.models import artefact, families
@@ -59,7 +57,7 @@ def run(args) -> None:
         history, facts = scenes.fit(model, card, learn, select, counts, settings.seed, device, precision, state.load, state.save)
     card = replace(card, **common.provenance(args.settings, args.code), seed=settings.seed, facts={**card.facts, **facts},
                    parameters=artefact.count(model), epochs=len(history), data_hash=data_hash, device=device.type,
-                   precision=precision, threads=settings.threads, torch=torch.__version__.split("+")[0])
+                   precision=precision, threads=settings.threads, torch=loop.version())
     with store.replacing(args.weights) as temporary:
         temporary.write_bytes(artefact.weights_bytes(model))
     store.write_text(args.card, json.dumps(card.plain(), indent=1, sort_keys=True) + "\n")
