@@ -17,8 +17,8 @@ def bands(names) -> list[str]:
 
 
 def seen_twice(frame, first, second) -> np.ndarray:
-    """(n,) bool: sources on the border of two tiles that each of them counts: of pairs of rows (first, second), the closest first,
-    that come from two tiles, the one with the lower score."""
+    """(n,) bool: sources on the border of two tiles that each of them counts: of pairs of rows (first, second), the closest
+    first, that come from two tiles, the one with the lower score."""
     tile, score = frame["tile_id"].to_numpy(), frame["score"].to_numpy(float)
     out = np.zeros(len(frame), bool)
     for i, j in zip(first, second, strict=True):

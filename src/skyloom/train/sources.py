@@ -89,5 +89,6 @@ def masks(out: detect.Found, first: int, filled: int) -> dict[str, np.ndarray]:
     box = np.asarray(out.mask_box, np.int32).reshape(-1, 4)
     size = np.array([bits.size for bits in out.mask_bits], np.int64)
     bits = np.concatenate([*(np.ravel(one) for one in out.mask_bits), np.zeros(0, bool)]).astype(np.uint8)
-    return {"row": first + np.arange(len(box), dtype=np.int64), **{name: box[:, k] for k, name in enumerate(("x0", "y0", "w", "h"))},
+    sides = {name: box[:, k] for k, name in enumerate(("x0", "y0", "w", "h"))}
+    return {"row": first + np.arange(len(box), dtype=np.int64), **sides,
             "offset": filled + np.cumsum(size) - size, "bits": bits}

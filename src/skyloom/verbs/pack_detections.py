@@ -15,7 +15,6 @@ from skyloom.measure import matching
 from skyloom.sample import detected
 from skyloom.verbs import common
 
-
 TWICE = 0.3  # arcsec: nearer sources of two tiles are one
 
 
