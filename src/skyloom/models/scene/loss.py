@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from skyloom.models.scene import objects, peaks, targets
+from skyloom.models.scene import objects, peaks, targets, windows
 from skyloom.models.scene.network import Centres, Scene, cell
 
 LEAST_HEAT, MOST = 0.15, 64  # of a peak that is learned from; peaks a crop at most
@@ -45,13 +45,11 @@ def terms(model: Scene, maps: dict, pixels, crops: list[targets.Sources], rules:
     parts = model.asked(maps, at, features)
     total = _crowd(parts, maps)
     out["share"] = _share(maps, parts, total, pixels, crops, at, pair, truth)
-    said = model.said(pixels, at, features, model.light(pixels, at, parts, total))
+    said = model.said(pixels, at, features, model.light(pixels, maps, at, parts, total))
     return out | catalog(said, at, pair, truth, model, rules)
 
 
 def _crowd(parts, maps):
-    from skyloom.models.scene import windows
-
     return windows.crowd([(seen, logits) for _, seen, logits in parts], maps["sky"].flatten())
 
 
@@ -110,7 +108,7 @@ def _share(maps, parts, total, pixels, crops, at, pair, truth):
         log_share = torch.where(seen.inside, logits - log_total[seen.at], 0)
         value = value - (wanted * log_share * weight[seen.at]).sum()
         left = left.scatter_add(0, seen.at.reshape(-1), -wanted.reshape(-1))
-    sky = maps["sky"].flatten() - log_total
+    sky = torch.log(windows.sky_share(maps["sky"].flatten(), total))
     return (value - (left.clamp(0, 1) * sky * weight).sum()) / weight.sum().clamp(min=1)
 
 

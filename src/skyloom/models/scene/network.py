@@ -79,10 +79,11 @@ class Scene(nn.Module):
                 parts.append((rows, seen, windows.logits(seen, query[rows], shape[rows], embedding)))
         return parts
 
-    def light(self, pixels, at: Centres, parts, total) -> photometry.Light:
+    def light(self, pixels, maps: dict, at: Centres, parts, total) -> photometry.Light:
         """Photometry of all sources on their shares, in their order."""
-        found = [(rows, photometry.measured(pixels, seen, windows.shares(seen, logits, total), at.tile[rows],
-                                            self.apertures(at.x.device))) for rows, seen, logits in parts]
+        sky, apertures = windows.sky_share(maps["sky"].flatten(), total), self.apertures(at.x.device)
+        found = [(rows, photometry.measured(pixels, seen, windows.shares(seen, logits, total), sky, at.tile[rows], apertures))
+                 for rows, seen, logits in parts]
         back = torch.argsort(torch.cat([rows for rows, _ in found]))
         names = photometry.Light.__dataclass_fields__
         return photometry.Light(*(torch.cat([getattr(one, name) for _, one in found])[back] for name in names))

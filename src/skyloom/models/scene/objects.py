@@ -44,7 +44,8 @@ def numbers(light: Light, scale: torch.Tensor, about: torch.Tensor) -> torch.Ten
     error = torch.log(torch.cat([light.aperture_error, light.isophote_error[:, :, None]], 2) / scale[:, None]).clamp(-6, 6)
     concentration = (4 * (flux[:, :, 1:] - flux[:, :, :-1])).clamp(-4, 4)
     colour = flux[:, 1:, :3] - flux[:, :-1, :3]
-    parts = [flux / 3, error[:, :, [1, 3]], concentration, colour, light.moments, light.unseen, light.own[:, None], about]
+    parts = [flux / 3, error[:, :, [1, 3]], concentration, colour, light.moments, light.unseen, light.own[:, None],
+             light.others[:, None], about]
     return torch.cat([part.reshape(len(flux), -1) for part in parts], dim=1)
 
 
@@ -55,7 +56,7 @@ def together(light: Light) -> torch.Tensor:
 
 def count(bands: int) -> int:
     """Length of `numbers`."""
-    return bands * (LIGHT + 2 + LIGHT - 1 + 3) - 3 + 5 + bands + 1 + 2 * bands
+    return bands * (LIGHT + 2 + LIGHT - 1 + 3) - 3 + 5 + bands + 2 + 2 * bands
 
 
 class Layers(nn.Module):

@@ -22,7 +22,7 @@ NARROWEST = 0.5  # of A: a weight isn't narrower, however wide the PSF
 class Light:
     """Of n sources: `aperture`, `aperture_error` (n, band, 3), `isophote`, `isophote_error` (n, band) nJy; `moments` (n, 5):
     centroid (x, y) in px from the centre, xx, yy, xy over the weight's in the summed bands; `unseen` (n, band) share of the
-    inner weight without data; `own` (n,) share of the light at its centre that is the source's."""
+    inner weight without data; `own`, `others` (n,) share of the light at its centre that is the source's, other sources'."""
 
     aperture: torch.Tensor
     aperture_error: torch.Tensor
@@ -31,12 +31,14 @@ class Light:
     moments: torch.Tensor
     unseen: torch.Tensor
     own: torch.Tensor
+    others: torch.Tensor
 
 
-def measured(pixels: Pixels, windows: Windows, share: torch.Tensor, tile: torch.Tensor, apertures: torch.Tensor) -> Light:
-    """Light of sources; share (n, k k) of cells, `tile` (n,) of each, apertures (3,) px."""
+def measured(pixels: Pixels, windows: Windows, share: torch.Tensor, sky: torch.Tensor, tile: torch.Tensor,
+             apertures: torch.Tensor) -> Light:
+    """Light of sources; their share (n, k k) of cells, the sky's share (cells,), `tile` (n,) of each, apertures (3,) px."""
     isophote, isophote_error = _isophotal(pixels, windows, share)
-    near = _inner(windows, share, pixels, tile)
+    near = _inner(windows, share, sky[windows.at], pixels, tile)
     return Light(*_apertures(near, pixels, tile, apertures), isophote, isophote_error, *_shape(near, pixels, tile, apertures))
 
 
@@ -56,9 +58,10 @@ def _isophotal(pixels, windows, share):
 
 @dataclass
 class _Near:
-    """Pixels around sources: share (n, p, p), image, variance, seen (n, band, p, p), dx, dy (n, p, p) px."""
+    """Pixels around sources: share, sky (n, p, p), image, variance, seen (n, band, p, p), dx, dy (n, p, p) px."""
 
     share: torch.Tensor
+    sky: torch.Tensor
     image: torch.Tensor
     variance: torch.Tensor
     seen: torch.Tensor
@@ -66,13 +69,13 @@ class _Near:
     dy: torch.Tensor
 
 
-def _inner(windows, share, pixels, tile):
+def _inner(windows, share, sky, pixels, tile):
     """The INNER cells around each source, as pixels."""
     n, side = len(tile), windows.side
     low = side // 2 - INNER // 2
     middle = slice(low, low + INNER)
-    share, dx, dy, inside = (a.reshape(n, side, side)[:, middle, middle] for a in (share, windows.dx, windows.dy, windows.inside))
-    share, dx, dy, inside = (a.repeat_interleave(CELL, 1).repeat_interleave(CELL, 2) for a in (share, dx, dy, inside))
+    share, sky, dx, dy, inside = (a.reshape(n, side, side)[:, middle, middle].repeat_interleave(CELL, 1).repeat_interleave(CELL, 2)
+                                  for a in (share, sky, windows.dx, windows.dy, windows.inside))
     half = (torch.arange(CELL * INNER, device=dx.device) % CELL) - (CELL - 1) / 2
     dx, dy = dx * CELL + half[None, None, :], dy * CELL + half[None, :, None]
     at = windows.at.reshape(n, side, side)[:, middle, middle]
@@ -83,7 +86,7 @@ def _inner(windows, share, pixels, tile):
     x, y = ((a[:, :, None] * CELL + step).reshape(n, -1) for a in (x, y))
     take = (tile[:, None, None], slice(None), y[:, :, None], x[:, None, :])
     image, variance, seen = (a[take].movedim(3, 1) * inside[:, None] for a in (pixels.image, pixels.variance, pixels.seen))
-    return _Near(share, image, variance, seen, dx, dy)
+    return _Near(share, sky * inside, image, variance, seen, dx, dy)
 
 
 def _weights(near, pixels, tile, aperture):
@@ -105,7 +108,7 @@ def _apertures(near, pixels, tile, apertures):
 
 
 def _shape(near, pixels, tile, apertures):
-    """moments, unseen, own of `Light`."""
+    """moments, unseen, own, others of `Light`."""
     weight, _ = _weights(near, pixels, tile, apertures[0])
     unseen = ((1 - near.seen) * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))
     light = (near.image / pixels.sigma[tile][:, :, None, None]).sum(dim=1)
@@ -117,5 +120,5 @@ def _shape(near, pixels, tile, apertures):
     wide = (core * (near.dx**2 + near.dy**2)).sum(dim=(1, 2)) / core.sum(dim=(1, 2)) / 2
     parts = [(part * a).sum(dim=(1, 2)) / norm for a in (near.dx, near.dy, near.dx**2, near.dy**2, near.dx * near.dy)]
     moments = torch.stack([parts[0], parts[1], *(p / wide for p in parts[2:])], dim=1)
-    own = (core * near.share).sum(dim=(1, 2)) / core.sum(dim=(1, 2))
-    return moments.clamp(-8, 8), unseen, own
+    own, sky = ((core * a).sum(dim=(1, 2)) / core.sum(dim=(1, 2)) for a in (near.share, near.sky))
+    return moments.clamp(-8, 8), unseen, own, (1 - own - sky).clamp(0, 1)

@@ -17,8 +17,8 @@ COLUMNS = ("x", "y", "snr", "is_star", "flux", "half_light_radius", "redshift")
 
 @dataclass
 class Sources:
-    """n sources that have light in a crop: x, y px of the crop, snr (n,) the largest of the bands', is_star (n,) 1, 0 or -1, flux
-    (n, band) nJy, half_light_radius arcsec, redshift (NaN = none), wide (n,) bool; `light`: [(first column, first row, (rows,
+    """n sources that have light in a crop: x, y px of the crop, snr (n, band), is_star (n,) 1, 0 or -1, flux (n, band)
+    nJy, half_light_radius arcsec, redshift (NaN = none), wide (n,) bool; `light`: [(first column, first row, (rows,
     columns) float32 in sigma)] of each on the cells; `crowd` (rows, columns) the light of all."""
 
     x: np.ndarray
@@ -54,7 +54,7 @@ def of_crop(labels: dict, stamps: list, x0: int, y0: int, side: int) -> Sources:
         lights.append(found)
         wide.append((stamp > KAPPA * np.sqrt(bands)).sum() >= WIDE)
     own = {name: labels[name][rows] for name in COLUMNS}
-    snr = np.nan_to_num(own.pop("snr")).max(axis=1) if rows else np.zeros(0)
+    snr = np.nan_to_num(own.pop("snr"))
     x, y = own.pop("x") - x0, own.pop("y") - y0
     return Sources(x, y, snr, wide=np.array(wide, bool), light=lights, crowd=crowd, **own)
 
@@ -99,7 +99,8 @@ def centred(s: Sources, least: float) -> tuple[np.ndarray, np.ndarray]:
     """(rows to be found, rows that are neither right nor wrong) among the sources whose centre lies in the crop."""
     side = CELL * len(s.crowd)
     inside = (s.x >= -0.5) & (s.x < side - 0.5) & (s.y >= -0.5) & (s.y < side - 0.5)
-    return np.flatnonzero(inside & (s.snr >= least)), np.flatnonzero(inside & (s.snr >= FAINT) & (s.snr < least))
+    snr = s.snr.max(axis=1)
+    return np.flatnonzero(inside & (snr >= least)), np.flatnonzero(inside & (snr >= FAINT) & (snr < least))
 
 
 def centre_maps(s: Sources, least: float) -> dict[str, np.ndarray]:

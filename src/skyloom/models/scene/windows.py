@@ -53,12 +53,19 @@ def logits(windows: Windows, query: torch.Tensor, shape: torch.Tensor, embedding
     return torch.where(windows.inside, (profile + met).clamp(-HIGHEST, HIGHEST), -torch.inf)
 
 
-def crowd(parts: list[tuple[Windows, torch.Tensor]], sky: torch.Tensor) -> torch.Tensor:
-    """(cells,) sum of exp over all sources' logits and the sky's (cells,): what a cell is divided by."""
-    total = torch.exp(sky.clamp(-HIGHEST, HIGHEST))
+def crowd(parts: list[tuple[Windows, torch.Tensor]], sky: torch.Tensor | None, total=None) -> torch.Tensor:
+    """(cells,) sum of exp over all sources' logits and the sky's (cells,): what a cell is divided by; or what `parts` add to a
+    `total` so far."""
+    if total is None:
+        total = torch.exp(sky.clamp(-HIGHEST, HIGHEST))
     for windows, found in parts:
         total = total.scatter_add(0, windows.at.reshape(-1), torch.exp(found).reshape(-1))
     return total
+
+
+def sky_share(sky: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+    """(cells,) share of each cell's light that is the sky's, of its logits (cells,)."""
+    return torch.exp(sky.clamp(-HIGHEST, HIGHEST)) / total
 
 
 def shares(windows: Windows, found: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
