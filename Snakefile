@@ -14,6 +14,7 @@ include: "workflow/rules/dataset.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/fusion.smk"
 include: "workflow/rules/learning.smk"
+include: "workflow/rules/scenes.smk"
 include: "workflow/rules/pz.smk"
 include: "workflow/rules/catalog.smk"
 include: "workflow/rules/report.smk"
@@ -32,6 +33,7 @@ localrules:
     query,
     download_cutouts,
     download_map,
+    fetch_scenes,
 
 
 rule all:

@@ -103,7 +103,7 @@ FINAL = FINAL if FINAL in config["evaluation"]["final_files"] else ""
 FINAL = "testing" if config["evaluation"]["final"] and config["archive"] != "local" else FINAL
 PEERS = [*config["peers"]["models"], *sorted(config["peers"]["tables"])] if LABELLED else []
 FORMATS = exporters.chosen(config["release"]["formats"])
-EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
+EMBEDDED = acquisition.sky_options(config["embedded"])
 
 # Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.
 os.environ.update(
@@ -246,6 +246,7 @@ ASKED = "targets" if COMPILED else "specz|targets"
 
 
 wildcard_constraints:
+    scene=r"(training|validation|testing)_\d\d\d+",
     sample=ASKED,
     shard=r"[sh]\d+_\d+",
     survey="[a-z0-9]+",

@@ -24,6 +24,8 @@ def science_hash():
     science = {
         key: value for key, value in config.items() if key not in ("services", "run_wait_s", "embedded")
     }
+    if not config["scenes"]["survey"]:
+        del science["scenes"]
     usual = acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
     found = {name: archive_identity(name) for name, block in config["services"].items()}
     rehearsed = {name: origin for name, origin in found.items() if origin != usual}

@@ -7,6 +7,7 @@ import numpy as np
 from skyloom.cutouts.stamps import STATUS, UNUSABLE, Stamp, blank
 
 SAME = 0.02  # px: grids whose reference pixels differ by less are one
+FINE = 8
 SHAPES = {"image": "f4", "ivar": "f4", "mask": "u4"}
 
 
@@ -30,12 +31,23 @@ def assembled(stamps: list[Stamp], kernels: list[np.ndarray], centre, scale: flo
         made.append(stamp)
     crval, crpix, cd = grid or (np.asarray(centre, float), np.full(2, (side + 1) / 2), np.diag([-scale, scale]) / 3600)
     psf = np.stack(kernels)
-    peak = np.nan_to_num(psf.max(axis=(-2, -1)))
     return {**{name: np.stack([getattr(stamp, name) for stamp in made]) for name in SHAPES}, "psf": psf,
-            "psf_fwhm": 2.3548 / np.sqrt(2 * np.pi * np.where(peak > 0, peak, np.nan)) * scale,
+            "psf_fwhm": np.array([fwhm(kernel) for kernel in psf]) * scale,
             "status": np.array([STATUS.index(stamp.status) for stamp in made], np.uint8),
             "zero_point": np.array([stamp.zero_point for stamp in made]), "crval": crval, "crpix": crpix, "cd": cd,
             "causes": [f"{stamp.status} {stamp.cause}".strip() if stamp.status != "ok" or stamp.cause else "" for stamp in made]}
+
+
+def fwhm(kernel: np.ndarray) -> float:
+    """FWHM in px of a kernel (k, k): the diameter of the circle as large as its pixels above half its peak, both on a spline FINE
+    times as fine; NaN of what is no kernel."""
+    from scipy import ndimage
+
+    peak = kernel.max()
+    if not (np.isfinite(kernel).all() and peak > 0):
+        return float("nan")
+    fine = ndimage.zoom(kernel.astype(float), FINE, order=3, grid_mode=True, mode="grid-constant")
+    return float(2 * np.sqrt((fine > fine.max() / 2).sum() / np.pi) / FINE)
 
 
 def _same(one, other) -> bool:
