@@ -24,8 +24,8 @@ COLUMNS = ("bar", "value", "lo95", "hi95", "limit", "aim", "met", "aim_met")
 
 def of_detection(ours: dict, theirs: dict) -> list[tuple]:
     """Rows COLUMNS of two detectors' `judging.judged` on the same tiles, masks among them; what can't be told is none."""
-    return [row for part in (_completeness(ours), _below(ours, theirs, "completeness", "completeness", "findable"), _shreds(ours, theirs),
-                             _stars(ours, theirs), _flux(ours, theirs), _masks(ours, theirs)) for row in part]
+    return [*_completeness(ours), *_below(ours, theirs, "completeness", "completeness", "findable"), *_shreds(ours, theirs),
+            *_stars(ours, theirs), *_flux(ours, theirs), *_masks(ours, theirs)]
 
 
 def _row(name, estimate, limit, aim, at_least: bool) -> tuple:

@@ -204,6 +204,15 @@ def _median(values) -> float:
     return float(np.median(values))
 
 
+def masked(values: dict, sample: Sample, tiles: Tiles) -> dict[tuple, Estimate]:
+    """{key: estimate} as `judged` of {isophote: (n,) IoU of gold sources' masks, NaN of others}: of all, and of those with a
+    neighbour."""
+    near = sample.truth["neighbour_arcsec"] < NEAR[0]
+    parts = {ALL: np.ones(len(near), bool), ("within_arcsec", 0.0, NEAR[0]): near}
+    return {("gold", *where, f"mask_iou_{floor:g}", ""): tiles.mean(found[some], sample.truth["tile_id"][some])
+            for floor, found in values.items() for where, some in parts.items()}
+
+
 def classes(sample: Sample) -> list[tuple]:
     """(class, groups, sources, detections) of the groups of friends."""
     n, label, kind = len(sample.groups.partner), sample.groups.label, sample.groups.kind
