@@ -111,6 +111,13 @@ def tan_pixel(crval, crpix, cd, ra: float, dec: float) -> tuple[float, float]:
     return float(dx + crpix[0] - 1), float(dy + crpix[1] - 1)
 
 
+def tan_pixels(crval, crpix, cd, ra, dec):
+    """0-based pixels (x (n,), y (n,)) of positions in deg on a TAN WCS; NaN for those on the other half of the sky."""
+    xi, eta, c = gnomonic(crval, np.asarray(ra, float), np.asarray(dec, float))
+    x, y = np.linalg.inv(np.asarray(cd, float)) @ np.where(c > 0, np.stack([xi, eta]), np.nan)
+    return x + crpix[0] - 1, y + crpix[1] - 1
+
+
 def check_scale(cd, expected: float, tolerance: float = 0.01) -> None:
     """ReplyError `wrong_scale` if the pixel scale differs from `expected` arcsec by more than a fraction."""
     found = pixel_scale(cd)
