@@ -16,6 +16,7 @@ include: "workflow/rules/fusion.smk"
 include: "workflow/rules/learning.smk"
 include: "workflow/rules/scenes.smk"
 include: "workflow/rules/detect.smk"
+include: "workflow/rules/scenes_judge.smk"
 include: "workflow/rules/pz.smk"
 include: "workflow/rules/catalog.smk"
 include: "workflow/rules/report.smk"
@@ -44,6 +45,7 @@ rule all:
         [rules.build_catalog.output.catalogs, rules.report.output.html] if MODELS else [],
         dataset_files,
         f"{RESULTS}/dataset/leaks.csv",
+        judged_scenes(),
 
 
 rule plan:

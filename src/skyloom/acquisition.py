@@ -86,7 +86,7 @@ def check_scenes(config: dict) -> None:
     if survey == "local" and not config["local"]["images"]:
         raise InputError("`scenes.survey` is local, but `local.images` is empty; name the manifest of your images")
     if block["labels"] == "truth" and archive != "embedded":
-        raise InputError(f"`scenes.labels` is truth, which only the embedded sky tells, but `archive` is {archive}; set it to catalog")
+        raise InputError(f"`scenes.labels` is truth, which only the embedded sky tells, but `archive` is {archive}; take catalog")
     if block["detector"] not in block["detectors"]:
         raise InputError(f"`scenes.detector` is {block['detector']}, which `scenes.detectors` doesn't name "
                          f"({', '.join(block['detectors'])}); add it there")

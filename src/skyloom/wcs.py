@@ -111,21 +111,11 @@ def tan_pixel(crval, crpix, cd, ra: float, dec: float) -> tuple[float, float]:
     return float(dx + crpix[0] - 1), float(dy + crpix[1] - 1)
 
 
-def tan_pixels(crval, crpix, cd, ra, dec) -> tuple[np.ndarray, np.ndarray]:
-    """0-based pixels (x, y), each (n,), of positions (n,) in a gnomonic (TAN) WCS; NaN on the other half of the sky."""
-    xi, eta, c = gnomonic(crval, ra, dec)
-    x, y = np.linalg.solve(np.asarray(cd, float), np.stack([xi, eta])) + np.reshape(crpix, (2, 1)) - 1
-    return np.where(c > 0, x, np.nan), np.where(c > 0, y, np.nan)
-
-
-def tan_sky(crval, crpix, cd, x, y) -> tuple[np.ndarray, np.ndarray]:
-    """(ra, dec) in deg, each (n,), of 0-based pixels in a gnomonic (TAN) WCS (Calabretta & Greisen 2002, eqs. 14, 15, 55)."""
-    offset = np.stack([np.asarray(x, float), np.asarray(y, float)]) - np.reshape(crpix, (2, 1)) + 1
-    xi, eta = np.radians(np.asarray(cd, float) @ offset)
-    a0, d0 = np.radians(crval)
-    down = np.cos(d0) - eta * np.sin(d0)
-    ra = np.degrees(a0 + np.arctan2(xi, down)) % 360
-    return ra, np.degrees(np.arctan2(np.sin(d0) + eta * np.cos(d0), np.hypot(xi, down)))
+def tan_pixels(crval, crpix, cd, ra, dec):
+    """0-based pixels (x (n,), y (n,)) of positions in deg on a TAN WCS; NaN for those on the other half of the sky."""
+    xi, eta, c = gnomonic(crval, np.asarray(ra, float), np.asarray(dec, float))
+    x, y = np.linalg.inv(np.asarray(cd, float)) @ np.where(c > 0, np.stack([xi, eta]), np.nan)
+    return x + crpix[0] - 1, y + crpix[1] - 1
 
 
 def check_scale(cd, expected: float, tolerance: float = 0.01) -> None:

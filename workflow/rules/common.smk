@@ -250,6 +250,7 @@ wildcard_constraints:
     sample=ASKED,
     shard=r"[sh]\d+_\d+",
     survey="[a-z0-9]+",
+    part="training|validation|testing",
     map="[a-z0-9]+",
     split="training|validation|testing|target",
     size=r"\d+",

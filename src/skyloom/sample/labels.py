@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-COLUMNS = ("label_id", "x", "y", "is_star", "flux", "half_light_radius", "redshift", "snr", "q", "pa", "blendedness")
-KINDS = {"label_id": np.int64, "is_star": np.int8, "flux": np.float32, "snr": np.float32}
+COLUMNS = ("label_id", "x", "y", "usable", "is_star", "flux", "half_light_radius", "redshift", "snr", "q", "pa", "blendedness")
+KINDS = {"label_id": np.int64, "usable": np.int8, "is_star": np.int8, "flux": np.float32, "snr": np.float32}
 
 
 def rows(tile: int, columns: dict, stamps: list, filled: int) -> dict[str, np.ndarray]:
@@ -27,9 +27,30 @@ def owned(x, y, core) -> np.ndarray:
     return (px >= core[0]) & (px < core[1]) & (py >= core[2]) & (py < core[3])
 
 
+def usable(x, y, ivar) -> np.ndarray:
+    """(n,) 1 where the pixel that holds a position has data in some band of `ivar` (band, y, x)."""
+    px, py = (np.floor(np.asarray(at) + 0.5).astype(int) for at in (x, y))
+    return (ivar[:, py, px] > 0).any(axis=0).astype(np.int8)
+
+
+def sky_sigma(ivar) -> np.ndarray:
+    """(band,) typical noise in nJy of pixels with ivar (n, band, y, x); infinite in a band without any."""
+    out = [np.median(part[part > 0]) if (part > 0).any() else 0.0 for part in np.moveaxis(ivar, 1, 0)]
+    with np.errstate(divide="ignore"):
+        return 1 / np.sqrt(np.array(out, float))
+
+
+def together(tables: list[dict]):
+    """A DataFrame of the tables of all tiles, an object once."""
+    import pandas
+
+    whole = {name: np.concatenate([one[name] for one in tables]) for name in tables[0]}
+    return pandas.DataFrame(whole).drop_duplicates("label_id", ignore_index=True)
+
+
 def table(columns: dict, keep, tile_id: int, bands) -> dict[str, np.ndarray]:
     """The rows `keep` of a tile as plain columns: fluxes and S/N a column a band."""
-    plain = {name: np.asarray(columns[name])[keep] for name in ("label_id", "ra", "dec", "is_star", "redshift")}
+    plain = {name: np.asarray(columns[name])[keep] for name in ("label_id", "ra", "dec", "usable", "is_star", "redshift")}
     plain["tile_id"] = np.full(len(plain["ra"]), tile_id, np.int64)
     for name, what in (("flux", "flux"), ("snr", "snr")):
         plain |= {f"{band}_{what}": np.asarray(columns[name])[keep, k] for k, band in enumerate(bands)}

@@ -35,7 +35,7 @@ def check(settings: dict, pixel_scale: float) -> None:
             apart = (one.dec_min >= two.dec_max or two.dec_min >= one.dec_max or
                      (two.west - one.west) % 360 >= one.width and (one.west - two.west) % 360 >= two.width)
             if other != part and not apart:
-                raise InputError(f"`scenes.parts.{part}` and `scenes.parts.{other}` share a part of the sky; a tile belongs to one")
+                raise InputError(f"`scenes.parts.{part}` and `scenes.parts.{other}` share sky; a tile belongs to one: part them")
 
 
 def tiles(settings: dict, pixel_scale: float) -> dict:
@@ -101,18 +101,17 @@ def placed(tile: dict, settings: dict, frames: list) -> tuple:
     return ra, dec
 
 
-def box(tile: dict, settings: dict, pixel_scale: float) -> tuple[float, float, float, float]:
-    """The box (ra_min, ra_max, dec_min, dec_max) in deg that holds all the tiles."""
-    reach = (settings["side"] / 2 + 8) * pixel_scale / 3600
-    dec = float(tile["dec"].min() - reach), float(tile["dec"].max() + reach)
-    wide = reach / max(math.cos(math.radians(max(map(abs, dec)))), 0.01)
-    shift = (tile["ra"] - tile["ra"][0] + 180) % 360 - 180
-    return float((tile["ra"][0] + shift.min() - wide) % 360), float((tile["ra"][0] + shift.max() + wide) % 360), *dec
-
-
 def _parts(settings: dict) -> list[tuple[str, list]]:
     """(part, box) in the order of `PARTS`, however the config puts them."""
     return [(part, settings["parts"][part]) for part in PARTS if part in settings["parts"]]
+
+
+def wider(box, rim: float) -> list[float]:
+    """A part's box with a rim of so many deg about it, as `query.region` takes it."""
+    region = regions.of(box)
+    low, high = max(region.dec_min - rim, -90.0), min(region.dec_max + rim, 90.0)
+    side = rim / max(math.cos(math.radians(max(abs(low), abs(high)))), 0.01)
+    return [region.west - side, region.west + region.width + side, low, high]
 
 
 def middle_of(box) -> tuple[float, float]:
@@ -130,8 +129,8 @@ def _lattice(settings: dict, part: str, box, pixel_scale: float) -> tuple[int, i
              for extent in (region.dec_max - region.dec_min, region.width * narrow)]
     if min(found) < 1:
         wide = settings["side"] * pixel_scale / 3600
-        raise InputError(f"`scenes.parts.{part}` holds no tile: one of {settings['side']} px is {wide:.4f} deg wide; widen the box "
-                         "or lower `scenes.side`")
+        raise InputError(f"`scenes.parts.{part}` holds no tile: one of {settings['side']} px is {wide:.4f} deg wide; widen the "
+                         "box or lower `scenes.side`")
     return found[0], found[1]
 
 

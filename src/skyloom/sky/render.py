@@ -171,7 +171,8 @@ def render(seed: int, centre, x0: int, y0: int, width: int, height: int, sigma, 
 
 def own_stamp(source: dict, k: int, fwhms, scale: float) -> np.ndarray:
     """(band, n, n) float32 pixels of source `k` of `placed`, whose first one is (left, low)."""
-    return stamp(int(source["size"][k]), source, k, source["x"][k] - source["gx"][k], source["y"][k] - source["gy"][k], fwhms, scale)
+    dx, dy = (source[axis][k] - source[f"g{axis}"][k] for axis in "xy")
+    return stamp(int(source["size"][k]), source, k, dx, dy, fwhms, scale)
 
 
 def overlap(left: int, low: int, n: int, width: int, height: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

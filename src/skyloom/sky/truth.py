@@ -53,7 +53,7 @@ def window(sky: hsc.Sky, survey: str, centre, x0: int, y0: int, width: int, heig
     inside = ((source["gx"] >= x0) & (source["gx"] < x0 + width) & (source["gy"] >= y0) & (source["gy"] < y0 + height))
     snr = np.zeros((len(inside), len(sigma)))
     whole, rest = np.zeros((2, height, width), np.float32)
-    rows, stamps, owned = [], [], []
+    rows, stamps = [], []
     for k in range(len(inside)):
         drawn = render.own_stamp(source, k, optics.fwhms, optics.scale)
         snr[k] = np.sqrt(np.einsum("byx,byx->b", drawn, drawn)) / sigma
