@@ -346,7 +346,8 @@ def split_settings():
     zero_point = 31.4 if config["archive"] == "local" else 27.0
     own = {"evaluation": True} if "evaluation" in config["local"]["tables"] else {}
     own |= {"method": "part"} if ON_SCENES else {}
-    return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point, **own)
+    own = config["split"] | own
+    return settings(seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point, **own)
 
 
 def detection_files(detector, end=".parquet"):
