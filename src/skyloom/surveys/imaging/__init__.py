@@ -78,5 +78,10 @@ class ImagingSurvey:
         """The client that fetches and cuts the stamps of positions (deg) with the settings of the `stamps` block."""
         return self.client(self, settings, ra, dec)
 
+    def tiles(self, settings: dict, ra, dec, side: int):
+        """The client of scenes: as `cutouts`, for tiles of `side` px around positions (deg), whatever `sizes` allows a stamp. Each
+        band's `Stamp` of a tile has the gnomonic WCS (`crval, crpix, cd`) of its own pixels."""
+        return self.client(self, {**settings, "size": side}, ra, dec)
+
 
 REGISTRY = Registry("skyloom.surveys.imaging", "SURVEY", "skyloom.imaging", ImagingSurvey, "imaging survey")
