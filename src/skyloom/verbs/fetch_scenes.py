@@ -35,12 +35,12 @@ def run(args) -> None:
     """
     settings, survey = args.settings, imaging.REGISTRY[args.survey]
     tile = scenes.of_shard(settings, survey.scale, args.shard)
-    options = settings | {"size": settings["side"], "pad": "masked", "max_masked_fraction": 1.0, "max_nan_fraction": 1.0}
+    options = settings | {"pad": "masked", "max_masked_fraction": 1.0, "max_nan_fraction": 1.0}
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(replies.Replies(args.cache, settings["identity"]))
         service = functools.cache(lambda: stack.enter_context(common.service(survey.service.name, args.rpm)))
-        client = survey.cutouts(options, tile["ra"], tile["dec"])
-        client = survey.cutouts(options, *scenes.placed(tile, settings, client.frames(service, cache)))
+        client = survey.tiles(options, tile["ra"], tile["dec"], settings["side"])
+        client = survey.tiles(options, *scenes.placed(tile, settings, client.frames(service, cache)), settings["side"])
         missing = client.missing(cache)
         dead = {}
         if missing:

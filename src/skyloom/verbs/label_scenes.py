@@ -82,8 +82,8 @@ class _Catalog:
     def __init__(self, settings: dict, tiles, catalog: str, specz: str):
         found, self.tiles = store.read_parquet(catalog), tiles
         z = objects.redshifts(found, store.read_parquet(specz, ["ra", "dec", "specz_redshift"]), settings["match_arcsec"])
-        if settings["star_redshifts"] and "extendedness" in found:
-            z = np.where(found["extendedness"] < 0.5, 0.0, z)
+        if settings["star_redshifts"] and "is_star" in found:
+            z = np.where(found["is_star"] == 1, 0.0, z)
         self.whole = objects.columns(found, z, tiles.attrs["bands"].split(","))
         self.sigma = labels.sky_sigma(tiles["ivar"][:])
 
