@@ -19,7 +19,10 @@ def scene_files(parts=scenes.PARTS):
 
 
 def scene_labels(parts=scenes.PARTS, suffix="h5"):
-    return expand(f"{RESULTS}/scenes/labels/{{scene}}.{suffix}", scene=scene_shards(parts))
+    """What is in the tiles, to learn from; none for images of the user's own without a table of redshifts."""
+    return expand(
+        f"{RESULTS}/scenes/labels/{{scene}}.{suffix}", scene=scene_shards(parts if LABELS_KNOWN else ())
+    )
 
 
 def scene_truth(parts=scenes.PARTS):
@@ -72,12 +75,37 @@ def object_settings(wildcards):
 
 
 CATALOGED = SCENES["labels"] == "catalog"
+# Images of the user's own without a table of redshifts can be searched, not learned from.
+LABELS_KNOWN = LABELLED
+
+
+def scene_images():
+    """Every file of the user's own that tiles are cut from; what isn't there costs its own tiles."""
+    from skyloom.archives import manifest
+
+    rows = manifest_rows() if OWN_IMAGES else []
+    named = sorted({row[name] for row in rows for name in manifest.PATHS if row[name]})
+    return [path.removeprefix(os.getcwd() + os.sep) for path in named]
+
+
+def scene_image_files(wildcards):
+    return [path for path in scene_images() if os.path.exists(path) and not {"{", "}"} & set(path)]
+
+
+def scene_source(wildcards):
+    """Where a shard's tiles come from."""
+    return option("--manifest", config["local"]["images"] if OWN_IMAGES else "") or option(
+        "--cache", f"{CACHE}/scenes/{wildcards.scene}.sqlite"
+    )
 
 
 if SCENES["survey"]:
 
     rule fetch_scenes:
         """The tiles of one shard; raw replies stay in cache/, which Snakemake neither declares nor deletes."""
+        input:
+            manifest=[config["local"]["images"]] if OWN_IMAGES else [],
+            images=ancient(scene_image_files),
         output:
             scenes=f"{RESULTS}/scenes/{SCENES['survey']}/{{scene}}.h5",
         log:
@@ -95,59 +123,68 @@ if SCENES["survey"]:
             settings=scene_settings,
             code=fingerprint("fetch-scenes", *scene_modules()),
             survey=SCENES["survey"],
-            source=option("--cache", f"{CACHE}/scenes/{{scene}}.sqlite"),
+            source=scene_source,
+            images=lambda wildcards: (
+                contents.state(scene_images(), Path(CACHE) / "local" / "contents.json") if OWN_IMAGES else ""
+            ),
         shell:
             "python -m skyloom fetch-scenes --settings {params.settings:q} --shard {wildcards.scene:q} "
             "--survey {params.survey:q} {params.source:q} --rpm {resources.rpm:q} --out {output.scenes:q} 2> {log:q}"
 
-    rule query_objects:
-        """The archive's object catalog where a part's tiles lie."""
-        input:
-            template=SCENES["template"],
-        output:
-            objects=f"{RESULTS}/scenes/objects/{{part}}.parquet",
-        log:
-            f"logs/{RUN}/query_objects/{{part}}.log",
-        retries: 1
-        conda:
-            "../../envs/core.yaml"
-        resources:
-            **({f"{scene_service()}_slots": job_slots(scene_service())} if scene_service() else {}),
-            mem_mb=2500,
-            rpm=acquisition.share(config, scene_service())[1] if scene_service() else 60,
-        params:
-            settings=object_settings,
-            survey=SCENES["survey"],
-            code=fingerprint("query-objects", *scene_modules()),
-        shell:
-            "python -m skyloom query-objects --settings {params.settings:q} --survey {params.survey:q} "
-            "--template {input.template:q} --rpm {resources.rpm:q} --out {output.objects:q} 2> {log:q}"
+    if CATALOGED and scene_service():
 
-    rule label_scenes:
-        """What is in the tiles of one shard."""
-        input:
-            scenes=f"{RESULTS}/scenes/{SCENES['survey']}/{{scene}}.h5",
-            objects=lambda wildcards: (
-                f"{RESULTS}/scenes/objects/{scene_part(wildcards)}.parquet" if CATALOGED else []
-            ),
-            specz=f"{RESULTS}/specz/selected.parquet" if CATALOGED else [],
-        output:
-            **({"truth": f"{RESULTS}/scenes/truth/{{scene}}.parquet"} if KNOWN_TRUTH else {}),
-            labels=f"{RESULTS}/scenes/labels/{{scene}}.h5",
-            table=f"{RESULTS}/scenes/labels/{{scene}}.parquet",
-        log:
-            f"logs/{RUN}/label_scenes/{{scene}}.log",
-        conda:
-            "../../envs/core.yaml"
-        resources:
-            mem_mb=1000,
-        params:
-            settings=label_settings(),
-            code=fingerprint("label-scenes"),
-            truth=lambda wildcards, output: option("--truth", output.truth if KNOWN_TRUTH else ""),
-            catalog=lambda wildcards, input: (
-                option("--objects", input.objects) + option("--specz", input.specz)
-            ),
-        shell:
-            "python -m skyloom label-scenes {input.scenes:q} --settings {params.settings:q} --labels {output.labels:q} "
-            "--table {output.table:q} {params.truth:q} {params.catalog:q} 2> {log:q}"
+        rule query_objects:
+            """The archive's object catalog where a part's tiles lie."""
+            input:
+                template=SCENES["template"],
+            output:
+                objects=f"{RESULTS}/scenes/objects/{{part}}.parquet",
+            log:
+                f"logs/{RUN}/query_objects/{{part}}.log",
+            retries: 1
+            conda:
+                "../../envs/core.yaml"
+            resources:
+                **({f"{scene_service()}_slots": job_slots(scene_service())} if scene_service() else {}),
+                mem_mb=2500,
+                rpm=acquisition.share(config, scene_service())[1] if scene_service() else 60,
+            params:
+                settings=object_settings,
+                survey=SCENES["survey"],
+                code=fingerprint("query-objects", *scene_modules()),
+            shell:
+                "python -m skyloom query-objects --settings {params.settings:q} --survey {params.survey:q} "
+                "--template {input.template:q} --rpm {resources.rpm:q} --out {output.objects:q} 2> {log:q}"
+
+    if LABELS_KNOWN:
+
+        rule label_scenes:
+            """What is in the tiles of one shard."""
+            input:
+                scenes=f"{RESULTS}/scenes/{SCENES['survey']}/{{scene}}.h5",
+                objects=lambda wildcards: (
+                    f"{RESULTS}/scenes/objects/{scene_part(wildcards)}.parquet"
+                    if CATALOGED and scene_service()
+                    else []
+                ),
+                specz=f"{RESULTS}/specz/selected.parquet" if CATALOGED else [],
+            output:
+                **({"truth": f"{RESULTS}/scenes/truth/{{scene}}.parquet"} if KNOWN_TRUTH else {}),
+                labels=f"{RESULTS}/scenes/labels/{{scene}}.h5",
+                table=f"{RESULTS}/scenes/labels/{{scene}}.parquet",
+            log:
+                f"logs/{RUN}/label_scenes/{{scene}}.log",
+            conda:
+                "../../envs/core.yaml"
+            resources:
+                mem_mb=1000,
+            params:
+                settings=label_settings(),
+                code=fingerprint("label-scenes"),
+                truth=lambda wildcards, output: option("--truth", output.truth if KNOWN_TRUTH else ""),
+                catalog=lambda wildcards, input: (
+                    option("--objects", input.objects) + option("--specz", input.specz)
+                ),
+            shell:
+                "python -m skyloom label-scenes {input.scenes:q} --settings {params.settings:q} --labels {output.labels:q} "
+                "--table {output.table:q} {params.truth:q} {params.catalog:q} 2> {log:q}"

@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom import wcs
+from skyloom.flux import NJY_ZERO_POINT
 
+STATE = 90  # magnitudes beyond are no numbers but states
 GAUSS = 1.1774  # half-light radius of a round Gaussian in its sigma
 REACH = 4.0  # sigma that a source's stamp shows
 FAINT = 0.01  # of the sky noise: stamps show no fainter pixels
@@ -37,6 +39,18 @@ def _unit(ra, dec) -> np.ndarray:
     return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=1)
 
 
+def of_table(frame, bands):
+    """A catalog from the user's own table (`object_id, ra, dec, {band}_mag, {band}_magerr`, AB; 99 and -99 are states): fluxes;
+    shapes and classes aren't known."""
+    out = frame[["object_id", "ra", "dec"]].copy()
+    for band in (band for band in bands if f"{band}_mag" in frame):
+        mag = frame[f"{band}_mag"].where(frame[f"{band}_mag"].abs() < STATE)
+        out[f"{band}_flux"] = 10 ** (-0.4 * (mag - NJY_ZERO_POINT))
+        if f"{band}_magerr" in frame:
+            out[f"{band}_flux_err"] = out[f"{band}_flux"] * frame[f"{band}_magerr"] * np.log(10) / 2.5
+    return out
+
+
 def ellipse(xx, yy, xy) -> dict[str, np.ndarray]:
     """{half_light_radius, q, pa} of Gaussians of second moments in arcsec^2, x to the west and y to the north; NaN where they are
     of no shape, as after a PSF was taken off that is wider than the source."""
@@ -48,8 +62,8 @@ def ellipse(xx, yy, xy) -> dict[str, np.ndarray]:
 
 
 def columns(objects, z, bands) -> dict[str, np.ndarray]:
-    """The label columns of a catalog (see `labels.COLUMNS`), and the moments `xx`, `yy`, `xy` of a Gaussian of its ellipse (arcsec^2,
-    x to the west, y to the north); a band without a flux has S/N 0."""
+    """The label columns of a catalog (see `labels.COLUMNS`), and the moments `xx`, `yy`, `xy` of a Gaussian of its ellipse
+    (arcsec^2, x to the west, y to the north); a band without a flux has S/N 0."""
     nothing = np.full(len(objects), np.nan)
     flux, error = (np.stack([np.asarray(objects.get(f"{band}_{what}", nothing), float) for band in bands], axis=1)
                    for what in ("flux", "flux_err"))

@@ -151,8 +151,8 @@ def model(sky: hsc.Sky, tract: int, x0: int, y0: int, width: int, height: int) -
     """Noise-free (band, height, width) nJy of a tract's window; kept, because bands are asked for one after another."""
     sigma = np.array([sky_sigma(sky, band) for band in BANDS], np.float32)
     fwhms = [round(seeing(sky, tract, band) / SCALE, 4) for band in BANDS]
-    return render.render(sky.seed, centre(tract), x0 - MIDDLE, y0 - MIDDLE, width, height, sigma, fwhms, SCALE, "rubin", sky.reddening,
-                         sky.deep)
+    return render.render(sky.seed, centre(tract), x0 - MIDDLE, y0 - MIDDLE, width, height, sigma, fwhms, SCALE, "rubin",
+                         sky.reddening, sky.deep)
 
 
 @functools.lru_cache(64)

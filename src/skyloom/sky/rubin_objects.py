@@ -14,7 +14,8 @@ CEILING = 0.9  # deg: no larger circle
 def around(sky: hsc.Sky, ra: float, dec: float, radius: float) -> dict[str, np.ndarray]:
     """Columns of `dp1.Object` for a circle (deg). Flux errors are those of a Gaussian of the source's half-light radius and the
     seeing on the sky's noise and its own; each source once, from the tract and patch that it belongs to."""
-    source = population.near(sky.seed, ra, dec, radius * 3600, survey="rubin", reddening=sky.reddening)
+    source = population.near(sky.seed, ra, dec, radius * 3600, population.tiers(sky.deep), "rubin",
+                             reddening=sky.reddening)
     keep = np.hypot(*geometry.project(ra, dec, source["ra"], source["dec"])) <= radius * 3600
     keep &= geometry.in_box(sky.footprint, source["ra"], source["dec"])
     source = {name: column[keep] for name, column in source.items()}

@@ -239,8 +239,8 @@ def objects(client, urls: dict, ra: float, dec: float, radius: float):
 
 
 def catalog(service, template: str, options: dict):
-    """(objects in the columns of `skyloom.sample.objects`, their number, what was asked) in the box `options["region"]`; `service`
-    is an open one (see `verbs.common.service`), no template is needed."""
+    """(objects in the columns of `skyloom.sample.objects`, their number, what was asked) in the box `options["region"]`;
+    `service` is an open one (see `verbs.common.service`), no template is needed."""
     import math
 
     west, east, low, high = options["region"]
