@@ -140,8 +140,8 @@ def test_the_truths_columns_are_those_of_the_light(window):
 
 
 def test_the_half_light_radius_of_one_component_is_its_own():
-    one = {"disc": np.array([[1.0], [0.0], [1.0]]), "bulge": np.array([[0.0], [1.0], [1.0]]), "re_disc": np.array([0.5, 0.5, 0.5]),
-           "re_bulge": np.array([0.2, 0.2, 0.2]), "n_disc": np.ones(3), "n_bulge": 4 * np.ones(3), "q_disc": np.full(3, 0.5),
+    one = {"disc": np.array([[1.0], [0.0], [1.0]]), "bulge": np.array([[0.0], [1.0], [1.0]]), "re_disc": np.full(3, 0.5),
+           "re_bulge": np.full(3, 0.2), "n_disc": np.ones(3), "n_bulge": 4 * np.ones(3), "q_disc": np.full(3, 0.5),
            "q_bulge": np.full(3, 0.9)}
     radius, q = truth._shape(one, 0)
     assert radius[:2] == pytest.approx([0.5, 0.2], rel=1e-4) and 0.2 < radius[2] < 0.5
@@ -175,8 +175,8 @@ def test_a_catalogs_ellipse_makes_the_stamp():
 
     xx, yy, xy = 0.30, 0.16, 0.06
     shape = objects.ellipse(*(np.array([value]) for value in (xx, yy, xy)))
-    frame = pandas.DataFrame({"object_id": [7], "ra": [150.4], "dec": [2.6], "is_star": [0], "g_flux": [500.0], "g_flux_err": [5.0],
-                              **shape})
+    frame = pandas.DataFrame({"object_id": [7], "ra": [150.4], "dec": [2.6], "is_star": [0], "g_flux": [500.0],
+                              "g_flux_err": [5.0], **shape})
     whole = objects.columns(frame, [0.3], ["g", "r"])
     assert whole["snr"][0] == pytest.approx([100.0, 0.0]) and np.isnan(whole["flux"][0, 1])
     columns, stamps = objects.in_tile(whole, grid(x=33.0, y=33.0), 64, [0.7, 0.7], [2.0, 1.0], SCALE)
@@ -214,16 +214,16 @@ def images(folder, side=220, scale=SCALE, bands="gr", unit="nJy", turn=0.0, spoi
         if spoil:
             spoil(band, data)
         cos, sin = np.cos(turn) * scale / 3600, np.sin(turn) * scale / 3600
-        head = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.105, "CRVAL2": 2.105, "CRPIX1": side / 2 + 0.3,
-                            "CRPIX2": side / 2, "CD1_1": -cos, "CD1_2": sin, "CD2_1": sin, "CD2_2": cos, "BUNIT": unit})
+        head = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.105, "CRVAL2": 2.105,
+                            "CRPIX1": side / 2 + 0.3, "CRPIX2": side / 2, "CD1_1": -cos, "CD1_2": sin, "CD2_1": sin, "CD2_2": cos, "BUNIT": unit})
         fits.PrimaryHDU(data, head).writeto(folder / f"{band}.fits", overwrite=True)
         lines.append(f"1,{band},{band}.fits,31.4")
     (folder / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")
     return folder / "manifest.csv"
 
 
-LOCAL = BLOCK | {"parts": {"training": [150.1015, 150.1085, 2.1015, 2.1085]}, "pixel_scale": SCALE, "psf_size": 5, "identity": "local",
-                 "max_failed_fraction": 0.05, "tiles_per_shard": 16}
+LOCAL = BLOCK | {"parts": {"training": [150.1015, 150.1085, 2.1015, 2.1085]}, "pixel_scale": SCALE, "psf_size": 5,
+                 "identity": "local", "max_failed_fraction": 0.05, "tiles_per_shard": 16}
 
 
 def fetched(folder, manifest, settings=LOCAL):
@@ -268,9 +268,6 @@ def test_masked_tiles_and_missing_bands_are_states(tmp_path):
             data[:, :115] = np.nan
 
     manifest = images(tmp_path, side=400, spoil=spoil)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    images(elsewhere, bands="z")
     text = (tmp_path / "manifest.csv").read_text(encoding="utf-8")
     manifest.write_text(text + "\n1,z,gone.fits,31.4", encoding="utf-8")
     out = fetched(tmp_path, manifest, LOCAL | {"max_failed_fraction": 0.4})

@@ -52,13 +52,13 @@ def of_table(frame, bands):
 
 
 def ellipse(xx, yy, xy) -> dict[str, np.ndarray]:
-    """{half_light_radius, q, pa} of Gaussians of second moments in arcsec^2, x to the west and y to the north; NaN where they are
-    of no shape, as after a PSF was taken off that is wider than the source."""
+    """{half_light_radius, q, pa} of Gaussians of second moments in arcsec^2, x to the west and y to the north; NaN where they
+    are of no shape, as after a PSF was taken off that is wider than the source."""
     middle, spread = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         long, short = np.sqrt(middle + spread), np.sqrt(middle - spread)
-    return {"half_light_radius": GAUSS * np.sqrt(long * short), "q": short / long,
-            "pa": (np.pi - 0.5 * np.arctan2(2 * xy, xx - yy)) % np.pi}
+        return {"half_light_radius": GAUSS * np.sqrt(long * short), "q": short / long,
+                "pa": (np.pi - 0.5 * np.arctan2(2 * xy, xx - yy)) % np.pi}
 
 
 def columns(objects, z, bands) -> dict[str, np.ndarray]:

@@ -82,7 +82,8 @@ def _store(options, shard: str, tile: dict, client, cache, dead, out) -> list[st
     n, bands, side, kernel = len(tile["ra"]), client.bands, client.size, options["psf_size"]
     meta = common.provenance(options) | {
         "survey": getattr(client, "survey", client).name, "service": client.service, "request": client.request,
-        "ivar_source": client.ivar_source, "pixel_scale": client.scale, "recipe": options["identity"], "bands": ",".join(bands), "unit": "nJy",
+        "ivar_source": client.ivar_source, "pixel_scale": client.scale, "recipe": options["identity"], "bands": ",".join(bands),
+        "unit": "nJy",
         "status_names": ",".join(stamp.STATUS), "part": shard.rsplit("_", 1)[0], "overlap": options["overlap"]}
     facts, failed, causes, digests = [], [], [], []
     with store.writing(out, meta) as handle:
