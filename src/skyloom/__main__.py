@@ -21,7 +21,7 @@ VERBS = ("query", "cut", "plan", "plan-shards", "peer", "tune", "download-cutout
          "judge-scene-redshifts", "pack-detections", "predict-scenes",
          "check-config", "serve-sky", "describe-model", "cache", "run", "bench")
 UNLOCKED = ("run", "serve-sky", "check-config", "describe-model", "cache", "bench", "forced-photoz")
-TIDY = ("query", "query-survey")  # may have a job at an archive, which no signal leaves behind
+TIDY = ("query", "query-objects", "query-survey")  # may have a job at an archive, which no signal leaves behind
 HANDS_ON = ("run",)  # what follows `--` is for another program
 
 

@@ -139,22 +139,22 @@ def jobs(name: str, options: dict) -> int:
     return max(1, min(known[name].slots if name in known else 1, options["streams"], int(options["rpm"])))
 
 
-def check_account_hosts(urls: dict) -> None:
-    """InputError unless every address may be told the HSC account.
+def check_account_hosts(urls: dict, name: str = "hsc", variable: str = "SKYLOOM_HSC_HOSTS", what: str = "the account of HSC") -> None:
+    """InputError unless every address may be told the account (or token: `what`) of the service `name`.
 
-    These are the hosts of its public addresses by https, and whatever SKYLOOM_HSC_HOSTS names: `host` or `host:port` (by
-    https; on this machine by http too), `http://host:port`.
+    These are the hosts of its public addresses by https, and whatever the environment's `variable` names: `host` or `host:port`
+    (by https; on this machine by http too), `http://host:port`.
     """
-    home = {urllib.parse.urlsplit(url).hostname for url in addresses("hsc").values()}
-    named = os.environ.get("SKYLOOM_HSC_HOSTS", "").replace(",", " ").lower().split()
+    home = {urllib.parse.urlsplit(url).hostname for url in addresses(name).values()}
+    named = os.environ.get(variable, "").replace(",", " ").lower().split()
     for url in (url for value in urls.values() for url in value.split()):
         parts = urllib.parse.urlsplit(place(url))
         host, spelled = parts.hostname or "", {parts.hostname, parts.netloc}
         near = parts.scheme == "https" or LOOPBACK.fullmatch(host)
         known = (parts.scheme == "https" and host in home) or (near and spelled.intersection(named))
         if not known and f"{parts.scheme}://{parts.netloc}" not in named:
-            raise InputError(f"{parts.scheme}://{parts.netloc} is refused the account of HSC, which belongs to "
-                             f"{', '.join(sorted(home))} by https; mend `services.hsc` or name the host in SKYLOOM_HSC_HOSTS")
+            raise InputError(f"{parts.scheme}://{parts.netloc} is refused {what}, which belongs to "
+                             f"{', '.join(sorted(home))} by https; mend `services.{name}` or name the host in {variable}")
 
 
 def stamp_settings(stamps: dict, survey: str, rerun: str, identity: str) -> dict:

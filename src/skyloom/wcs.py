@@ -58,17 +58,29 @@ def target_pixel(header, ra: float, dec: float) -> tuple[float, float]:
 def local_cd(sky, x: float, y: float) -> np.ndarray:
     """2x2 matrix in deg/px from steps in pixel (x, y) to (east, north, ICRS) at a 0-based pixel of a celestial WCS: what the
     projection and its distortion make of scale, rotation and parity there."""
+    lon, lat = _icrs(sky, [x, x + 1, x], [y, y, y + 1])
+    xi, eta, _ = gnomonic((lon[0], lat[0]), lon[1:], lat[1:])
+    return np.array([xi, eta])
+
+
+def position(sky, x: float, y: float) -> tuple[float, float]:
+    """(ra, dec) in deg, ICRS, of a 0-based pixel of a celestial WCS: the inverse of `target_pixel`."""
+    lon, lat = _icrs(sky, [x], [y])
+    return float(lon[0]), float(lat[0])
+
+
+def _icrs(sky, x, y):
+    """(ra (n,), dec (n,)) in deg, ICRS, of 0-based pixels of a celestial WCS, whatever its frame."""
     from astropy.coordinates import SkyCoord
     from astropy.wcs.utils import wcs_to_celestial_frame
 
-    first, second = sky.all_pix2world([x, x + 1, x], [y, y, y + 1], 0)
+    first, second = sky.all_pix2world(x, y, 0)
     frame = wcs_to_celestial_frame(sky)
     lon, lat = (first, second) if sky.wcs.lng == 0 else (second, first)
     if frame.name != "icrs":
         icrs = SkyCoord(lon, lat, unit="deg", frame=frame).icrs
         lon, lat = icrs.ra.deg, icrs.dec.deg
-    xi, eta, _ = gnomonic((lon[0], lat[0]), lon[1:], lat[1:])
-    return np.array([xi, eta])
+    return lon, lat
 
 
 def gnomonic(crval, ra, dec):

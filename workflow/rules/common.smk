@@ -68,7 +68,8 @@ SURVEY_MODULES = [] if config["archive"] == "local" else [imaging.REGISTRY.modul
 SERVICES = (
     [] if config["archive"] == "local" else sorted({imaging.REGISTRY[name].service.name for name in SURVEYS})
 )
-for service in SERVICES:
+SCENE_SURVEYS = {config["scenes"]["survey"]} - {"", "local"}
+for service in {*SERVICES, *(imaging.REGISTRY[name].service.name for name in SCENE_SURVEYS)}:
     if f"{service}_slots" not in workflow.global_resources:
         workflow.register_resource(f"{service}_slots", acquisition.known_services()[service].slots)
 COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"

@@ -19,7 +19,10 @@ def scene_files(parts=scenes.PARTS):
 
 
 def scene_labels(parts=scenes.PARTS, suffix="h5"):
-    return expand(f"{RESULTS}/scenes/labels/{{scene}}.{suffix}", scene=scene_shards(parts))
+    """What is in the tiles, to learn from; none for images of the user's own without a table of redshifts."""
+    return expand(
+        f"{RESULTS}/scenes/labels/{{scene}}.{suffix}", scene=scene_shards(parts if LABELS_KNOWN else ())
+    )
 
 
 def scene_truth(parts=scenes.PARTS):
@@ -33,7 +36,7 @@ def scene_service():
     return "" if config["archive"] == "local" else imaging.REGISTRY[SCENES["survey"]].service.name
 
 
-def scene_modules():
+def scene_survey_modules():
     """The module that decides a survey's tiles; none for images of the user's own."""
     return [imaging.REGISTRY.modules[SCENES["survey"]]] if scene_service() else []
 
@@ -72,12 +75,37 @@ def object_settings(wildcards):
 
 
 CATALOGED = SCENES["labels"] == "catalog"
+# Images of the user's own without a table of redshifts can be searched, not learned from.
+LABELS_KNOWN = LABELLED
+
+
+def scene_images():
+    """Every file of the user's own that tiles are cut from; what isn't there costs its own tiles."""
+    from skyloom.archives import manifest
+
+    rows = manifest_rows() if OWN_IMAGES else []
+    named = sorted({row[name] for row in rows for name in manifest.PATHS if row[name]})
+    return [path.removeprefix(os.getcwd() + os.sep) for path in named]
+
+
+def scene_image_files(wildcards):
+    return [path for path in scene_images() if os.path.exists(path) and not {"{", "}"} & set(path)]
+
+
+def scene_source(wildcards):
+    """Where a shard's tiles come from."""
+    return option("--manifest", config["local"]["images"] if OWN_IMAGES else "") or option(
+        "--cache", f"{CACHE}/scenes/{wildcards.scene}.sqlite"
+    )
 
 
 if SCENES["survey"]:
 
     rule fetch_scenes:
         """The tiles of one shard; raw replies stay in cache/, which Snakemake neither declares nor deletes."""
+        input:
+            manifest=[config["local"]["images"]] if OWN_IMAGES else [],
+            images=ancient(scene_image_files),
         output:
             scenes=f"{RESULTS}/scenes/{SCENES['survey']}/{{scene}}.h5",
         log:
@@ -93,12 +121,18 @@ if SCENES["survey"]:
             rpm=acquisition.share(config, scene_service())[1] if scene_service() else 60,
         params:
             settings=scene_settings,
-            code=fingerprint("fetch-scenes", *scene_modules()),
+            code=fingerprint("fetch-scenes", *scene_survey_modules()),
             survey=SCENES["survey"],
-            source=option("--cache", f"{CACHE}/scenes/{{scene}}.sqlite"),
+            source=scene_source,
+            images=lambda wildcards: (
+                contents.state(scene_images(), Path(CACHE) / "local" / "contents.json") if OWN_IMAGES else ""
+            ),
         shell:
             "python -m skyloom fetch-scenes --settings {params.settings:q} --shard {wildcards.scene:q} "
             "--survey {params.survey:q} {params.source:q} --rpm {resources.rpm:q} --out {output.scenes:q} 2> {log:q}"
+
+
+if SCENES["survey"] and CATALOGED and scene_service():
 
     rule query_objects:
         """The archive's object catalog where a part's tiles lie."""
@@ -118,17 +152,22 @@ if SCENES["survey"]:
         params:
             settings=object_settings,
             survey=SCENES["survey"],
-            code=fingerprint("query-objects", *scene_modules()),
+            code=fingerprint("query-objects", *scene_survey_modules()),
         shell:
             "python -m skyloom query-objects --settings {params.settings:q} --survey {params.survey:q} "
             "--template {input.template:q} --rpm {resources.rpm:q} --out {output.objects:q} 2> {log:q}"
+
+
+if SCENES["survey"] and LABELS_KNOWN:
 
     rule label_scenes:
         """What is in the tiles of one shard."""
         input:
             scenes=f"{RESULTS}/scenes/{SCENES['survey']}/{{scene}}.h5",
             objects=lambda wildcards: (
-                f"{RESULTS}/scenes/objects/{scene_part(wildcards)}.parquet" if CATALOGED else []
+                f"{RESULTS}/scenes/objects/{scene_part(wildcards)}.parquet"
+                if CATALOGED and scene_service()
+                else []
             ),
             specz=f"{RESULTS}/specz/selected.parquet" if CATALOGED else [],
         output:

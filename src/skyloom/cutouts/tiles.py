@@ -21,8 +21,8 @@ def assembled(stamps: list[Stamp], kernels: list[np.ndarray], centre, scale: flo
     side = len(stamps[0].image)
     made, grid = [], None
     for stamp in stamps:
-        if stamp.status == "ok" and stamp.grid is not None:
-            own = (*map(np.asarray, stamp.grid), np.asarray(stamp.cd))
+        own = tuple(np.asarray(part, float) for part in (stamp.crval, stamp.crpix, stamp.cd))
+        if stamp.status == "ok" and all(np.isfinite(part).all() for part in own):
             grid = grid or own
             if not _same(grid, own):
                 stamp = blank(side, "failed", "its pixels are another grid than those of the bands before; resample them to one")

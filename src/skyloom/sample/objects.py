@@ -1,8 +1,8 @@
 """An archive's object catalog as labels of scenes.
 
-Columns of a catalog here: `object_id`, `ra`, `dec` (deg), `extendedness` (1 wider than the PSF, 0 not, NaN not known),
-`{band}_mag`, `{band}_mag_err` (total, AB), and `xx`, `yy`, `xy`: second moments in arcsec^2 without the PSF's, x to the west and
-y to the north; where they are missing or no shape a source is a point.
+Columns of a catalog here: `object_id`, `ra`, `dec` (deg), `is_star` (1, 0, -1 not known), `{band}_flux`, `{band}_flux_err`
+(total, nJy) and the half-light ellipse: `half_light_radius` (arcsec, of the circle with as much light), `q`, `pa` (rad from east
+to north). What is missing is NaN; without an ellipse a source is a point.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom import wcs
+from skyloom.flux import NJY_ZERO_POINT
 
+STATE = 90  # magnitudes beyond are no numbers but states
 GAUSS = 1.1774  # half-light radius of a round Gaussian in its sigma
 REACH = 4.0  # sigma that a source's stamp shows
 FAINT = 0.01  # of the sky noise: stamps show no fainter pixels
-PER_MAG = 2.5 / np.log(10)
 
 
 def redshifts(objects, specz, radius: float) -> np.ndarray:
@@ -38,29 +39,47 @@ def _unit(ra, dec) -> np.ndarray:
     return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=1)
 
 
-def columns(objects, z, bands) -> dict[str, np.ndarray]:
-    """The label columns of a catalog (see `labels.COLUMNS`), and the moments `xx`, `yy`, `xy`; what it doesn't tell is NaN (class
-    -1), a band without a magnitude has S/N 0."""
-    n = len(objects)
-    nothing = np.full(n, np.nan)
-    mags, errors = (np.stack([np.asarray(objects.get(f"{band}_{what}", nothing), float) for band in bands], axis=1)
-                    for what in ("mag", "mag_err"))
-    extended = np.asarray(objects.get("extendedness", nothing), float)
-    xx, yy, xy = (np.asarray(objects.get(name, nothing), float) for name in ("xx", "yy", "xy"))
+def of_table(frame, bands):
+    """A catalog from the user's own table (`object_id, ra, dec, {band}_mag, {band}_magerr`, AB; 99 and -99 are states): fluxes;
+    shapes and classes aren't known."""
+    out = frame[["object_id", "ra", "dec"]].copy()
+    for band in (band for band in bands if f"{band}_mag" in frame):
+        mag = frame[f"{band}_mag"].where(frame[f"{band}_mag"].abs() < STATE)
+        out[f"{band}_flux"] = 10 ** (-0.4 * (mag - NJY_ZERO_POINT))
+        if f"{band}_magerr" in frame:
+            out[f"{band}_flux_err"] = out[f"{band}_flux"] * frame[f"{band}_magerr"] * np.log(10) / 2.5
+    return out
+
+
+def ellipse(xx, yy, xy) -> dict[str, np.ndarray]:
+    """{half_light_radius, q, pa} of Gaussians of second moments in arcsec^2, x to the west and y to the north; NaN where they
+    are of no shape, as after a PSF was taken off that is wider than the source."""
     middle, spread = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    shaped = np.isfinite(middle + spread) & (middle > spread) & ~(extended < 0.5)
-    xx, yy, xy, middle, spread = (np.where(shaped, value, 0.0) for value in (xx, yy, xy, middle, spread))
-    long, short = np.sqrt(middle + spread), np.sqrt(middle - spread)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        long, short = np.sqrt(middle + spread), np.sqrt(middle - spread)
+        return {"half_light_radius": GAUSS * np.sqrt(long * short), "q": short / long,
+                "pa": (np.pi - 0.5 * np.arctan2(2 * xy, xx - yy)) % np.pi}
+
+
+def columns(objects, z, bands) -> dict[str, np.ndarray]:
+    """The label columns of a catalog (see `labels.COLUMNS`), and the moments `xx`, `yy`, `xy` of a Gaussian of its ellipse
+    (arcsec^2, x to the west, y to the north); a band without a flux has S/N 0."""
+    nothing = np.full(len(objects), np.nan)
+    flux, error = (np.stack([np.asarray(objects.get(f"{band}_{what}", nothing), float) for band in bands], axis=1)
+                   for what in ("flux", "flux_err"))
+    star = np.asarray(objects.get("is_star", nothing * 0 - 1), float)
+    radius, q, pa = (np.asarray(objects.get(name, nothing), float) for name in ("half_light_radius", "q", "pa"))
+    shaped = (radius > 0) & (q > 0) & np.isfinite(radius + q + pa) & (star != 1)
+    radius, q, pa = np.where(shaped, radius, 0.0), np.where(shaped, q, 1.0), np.where(shaped, pa, 0.0)
+    long, short = (radius / GAUSS) ** 2 / q, (radius / GAUSS) ** 2 * q
+    cos, sin = np.cos(np.pi - pa), np.sin(np.pi - pa)
     with np.errstate(divide="ignore", invalid="ignore"):
-        snr = np.nan_to_num(PER_MAG / errors, nan=0.0, posinf=0.0)
-        q = np.where(shaped, short / long, 1.0)
-    turn = np.degrees(0.5 * np.arctan2(2 * xy, xx - yy))  # of the long axis from x, to the west, to y
+        snr = np.nan_to_num(np.where(error > 0, flux / error, 0), nan=0.0, posinf=0.0, neginf=0.0)
     return {"label_id": np.asarray(objects["object_id"], np.int64), "ra": np.asarray(objects["ra"], float),
-            "dec": np.asarray(objects["dec"], float),
-            "is_star": np.where(np.isfinite(extended), extended < 0.5, -1).astype(np.int8), "redshift": np.asarray(z, float),
-            "flux": 10 ** (-0.4 * (mags - 31.4)), "snr": np.where(np.isfinite(mags), snr, 0), "q": q,
-            "half_light_radius": GAUSS * np.sqrt(long * short), "pa": np.where(shaped, (turn - 90) % 180, 0.0),
-            "blendedness": nothing, "xx": xx, "yy": yy, "xy": xy}
+            "dec": np.asarray(objects["dec"], float), "is_star": star.astype(np.int8), "redshift": np.asarray(z, float),
+            "flux": flux, "snr": np.maximum(snr, 0), "half_light_radius": radius, "q": q, "blendedness": nothing,
+            "pa": np.where(shaped, (90 - np.degrees(pa)) % 180, 0.0),
+            "xx": long * cos**2 + short * sin**2, "yy": long * sin**2 + short * cos**2, "xy": (long - short) * cos * sin}
 
 
 def in_tile(whole: dict, grid, side: int, fwhm, sigma, scale: float) -> tuple[dict, list]:

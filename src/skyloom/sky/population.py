@@ -218,7 +218,10 @@ def _star_sed(i, g_i) -> np.ndarray:
 
 
 def _star_magnitudes(i, g_i, survey: str) -> np.ndarray:
-    """AB magnitudes (n, band) outside the optical, linear in g-i: cool stars are blue in W1 (AB) and faint in the UV."""
+    """AB magnitudes (n, band) of the bands that HSC doesn't have, linear in g-i: cool stars are blue in W1 (AB) and faint in the
+    UV; u-g after the stellar locus of Covey et al. (2007)."""
+    if survey == "rubin":
+        return (i + 1.9 * g_i + 0.45)[:, None]
     if survey == "galex":
         nuv = i + g_i + 2.5 + 3.0 * g_i
         return np.stack([nuv, nuv + 3.0], axis=1)
@@ -239,10 +242,11 @@ def light(seed: int, tier: Tier, pixel: int, survey: str, reddening: float) -> t
 
 
 def _elsewhere(part: dict, tier: Tier, survey: str) -> tuple[np.ndarray, ...]:
-    """Fluxes in another survey's bands; PS1 gives stars HSC's magnitudes, galaxies get each filter's own."""
+    """Fluxes in another survey's bands; PS1 and Rubin give stars HSC's magnitudes, galaxies get each filter's own."""
     sed = part["sed"].astype(float)
     if tier is STARS:
         disc = part["disc"] if survey == "ps1" else 10 ** (-0.4 * (_star_magnitudes(sed[:, 0], sed[:, 1], survey) - 31.4))
+        disc = np.concatenate([disc, part["disc"]], axis=1) if survey == "rubin" else disc
         return np.zeros_like(disc, np.float32), disc.astype(np.float32), np.zeros_like(disc, np.float32)
     types = dict(zip(SED_COLUMNS, sed.T, strict=False))
     found = _fluxes(part["z"], types["absolute"], types, sed[:, len(SED_COLUMNS):], survey)

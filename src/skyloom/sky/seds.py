@@ -20,6 +20,7 @@ BANDS = ("g", "r", "i", "z", "y")
 # of each survey in the order of its archive's planes; the B band normalises
 FILTERS = {"hsc": {"g": "hsc2017-g", "r": "hsc2017-r2", "i": "hsc2017-i2", "z": "hsc2017-z", "y": "hsc2017-y"},
            "ps1": {band: f"panstarrs-{band}" for band in BANDS},
+           "rubin": {band: f"lsst2023-{band}" for band in "ugrizy"},
            "galex": {"nuv": "galex-nuv", "fuv": "galex-fuv"},
            "unwise": {"w1": "wise2010-W1", "w2": "wise2010-W2"}}
 REST = "bessell-B"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skyloom.sky import geometry, hsc, render
+from skyloom.sky import geometry, hsc, render, rubin
 
 LEAST = 1.0  # sources whose S/N is below this in every band have no row; their light is in `rest`
 TRIM = 0.01  # of a stamp those rows and columns are kept that hold a pixel above so many sigma of the sky
@@ -33,7 +33,13 @@ def _hsc(sky: hsc.Sky, ra: float, dec: float) -> Optics:
                   tuple(round(hsc.seeing(sky, tract, b) / hsc.SCALE, 4) for b in hsc.BANDS))
 
 
-OPTICS = {"hsc": _hsc}  # survey: its optics at a tangent point
+def _rubin(sky: hsc.Sky, ra: float, dec: float) -> Optics:
+    tract = rubin.tract_of(ra, dec)
+    return Optics("rubin", rubin.BANDS, rubin.SCALE, tuple(rubin.sky_sigma(sky, b) for b in rubin.BANDS),
+                  tuple(round(rubin.seeing(sky, tract, b) / rubin.SCALE, 4) for b in rubin.BANDS))
+
+
+OPTICS = {"hsc": _hsc, "rubin": _rubin}  # survey: its optics at a tangent point
 
 
 def window(sky: hsc.Sky, survey: str, centre, x0: int, y0: int, width: int, height: int) -> tuple[dict, list, np.ndarray]:

@@ -13,7 +13,7 @@ from skyloom.verbs import common
 def arguments(parser) -> None:
     common.settings_argument(parser)
     parser.add_argument("scenes", help="scenes/{survey}/{shard}.h5")
-    parser.add_argument("--objects", default="", help="the archive's object catalog of the part, where labels are its")
+    parser.add_argument("--objects", default="", help="the archive's object catalog of the part; the run's own table without")
     parser.add_argument("--specz", default="", help="specz/selected.parquet, joined with it by position")
     parser.add_argument("--labels", required=True, help="HDF5: rows and stamps of every tile")
     parser.add_argument("--table", required=True, help="Parquet: an object a row")
@@ -80,11 +80,12 @@ class _Catalog:
     """The archive's objects with the run's redshifts, as far as they were asked for."""
 
     def __init__(self, settings: dict, tiles, catalog: str, specz: str):
-        found, self.tiles = store.read_parquet(catalog), tiles
+        bands, self.tiles = tiles.attrs["bands"].split(","), tiles
+        found = store.read_parquet(catalog) if catalog else objects.of_table(store.read_parquet(specz), bands)
         z = objects.redshifts(found, store.read_parquet(specz, ["ra", "dec", "specz_redshift"]), settings["match_arcsec"])
-        if settings["star_redshifts"] and "extendedness" in found:
-            z = np.where(found["extendedness"] < 0.5, 0.0, z)
-        self.whole = objects.columns(found, z, tiles.attrs["bands"].split(","))
+        if settings["star_redshifts"] and "is_star" in found:
+            z = np.where(found["is_star"] == 1, 0.0, z)
+        self.whole = objects.columns(found, z, bands)
         self.sigma = labels.sky_sigma(tiles["ivar"][:])
 
     def tile(self, k: int):

@@ -21,11 +21,11 @@ def arguments(parser) -> None:
 def run(args) -> None:
     """Write the catalog of `settings.region`, with the archive's count and the query as metadata. InputError without a row."""
     survey, settings = imaging.REGISTRY[args.survey], args.settings
-    if survey.objects is None:
+    if survey.catalog is None:
         raise InputError(f"skyloom knows no object catalog of {survey.name}; set `scenes.labels` to truth (embedded sky), or "
                          "take another survey")
     with common.service(survey.service.name, args.rpm) as service:
-        frame, count, text = survey.objects(service, textfiles.read(args.template) if args.template else "", settings)
+        frame, count, text = survey.catalog(service, textfiles.read(args.template) if args.template else "", settings)
     if not len(frame):
         raise InputError(f"the catalog of {survey.name} has no object in {settings['region']}; move `scenes.parts`")
     meta = {"archive_count": count, "query": text, "query_sha256": hashlib.sha256(text.encode()).hexdigest()}

@@ -133,19 +133,24 @@ def psf_of_reply(reply, size: int) -> np.ndarray:
     return fit_kernel(kernel, size)
 
 
-def objects(service, template: str, options: dict):
-    """(catalog as `skyloom.sample.objects` reads it, the archive's count, SQL) of an SQL template filled in with `options`, from
-    an open `service` (see `verbs.common.service`)."""
+def catalog(service, template: str, options: dict):
+    """(objects in the columns of `skyloom.sample.objects`, the archive's count, SQL) of an SQL template filled in with `options`;
+    `service` is an open one (see `verbs.common.service`)."""
+    import numpy as np
+
+    from skyloom import flux
     from skyloom.archives import hsc_releases, hsc_sql
+    from skyloom.sample import objects
 
     found, count, sql = hsc_sql.answer(service, template, options)
-    error, out = hsc_releases.of(options["release"]).error, found[["object_id", "ra", "dec"]].copy()
-    out["extendedness"] = found["i_extendedness_value"]
+    out, extended = found[["object_id", "ra", "dec"]].copy(), found["i_extendedness_value"].to_numpy(float)
+    out["is_star"] = np.where(np.isfinite(extended), extended < 0.5, -1).astype(int)
     for band in SURVEY.bands:
-        out[f"{band}_mag"], out[f"{band}_mag_err"] = found[f"{band}_cmodel_mag"], found[f"{band}_cmodel_{error}"]
-    for name, k in (("xx", "11"), ("yy", "22"), ("xy", "12")):
-        out[name] = found[f"i_sdssshape_shape{k}"] - found[f"i_sdssshape_psf_shape{k}"]
-    return out, count, sql
+        error = found[f"{band}_cmodel_{hsc_releases.of(options['release']).error}"]
+        out[f"{band}_flux"] = flux.njy_per_count(found[f"{band}_cmodel_mag"])
+        out[f"{band}_flux_err"] = out[f"{band}_flux"] * error * np.log(10) / 2.5
+    moments = (found[f"i_sdssshape_shape{k}"] - found[f"i_sdssshape_psf_shape{k}"] for k in ("11", "22", "12"))
+    return out.assign(**objects.ellipse(*(part.to_numpy(float) for part in moments))), count, sql
 
 
 SERVICE = Service(
@@ -163,6 +168,6 @@ SURVEY = ImagingSurvey(
     bands={"g": 479.1, "r": 621.3, "i": 773.3, "z": 890.3, "y": 977.2}, scale=0.168, layout="galaxiesml",
     zero_point="FLUXMAG0 of the header", ivar_sources=("archive",),
     extinction={"g": 3.240, "r": 2.276, "i": 1.633, "z": 1.263, "y": 1.075}, aperture=6.0,
-    service=SERVICE, client=Hsc, objects=objects, own_psf=True, flag_bit=20,
+    service=SERVICE, client=Hsc, catalog=catalog, own_psf=True, flag_bit=20,
     licence="free account with NAOJ; non-commercial scientific and educational use",
     citation="Aihara et al. 2019 (PDR2), and the acknowledgement on the release's pages")
