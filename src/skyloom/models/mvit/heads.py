@@ -49,14 +49,14 @@ class Masks(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.convolutions = nn.ModuleList(Normed(channels, channels, 3) for _ in range(4))
-        self.double, self.logit = nn.ConvTranspose2d(channels, channels, 2, 2), nn.Conv2d(channels, 2, 1)
+        self.larger, self.logit = nn.ConvTranspose2d(channels, channels, 2, 2), nn.Conv2d(channels, 2, 1)
         nn.init.normal_(self.logit.weight, std=0.001)
         nn.init.zeros_(self.logit.bias)
 
     def forward(self, features):
         for layer in self.convolutions:
             features = functional.relu(layer(features))
-        return self.logit(functional.relu(self.double(features))).float()
+        return self.logit(functional.relu(self.larger(features))).float()
 
 
 class Redshift(nn.Sequential):
