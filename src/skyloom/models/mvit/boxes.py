@@ -7,6 +7,7 @@ import math
 import torch
 
 BLOCK = 512  # boxes that NMS decides on at a time
+ROWS = 16_384  # boxes compared with all true ones at a time: memory grows with the number of true boxes alone
 AT_MOST = math.log(1000 / 16)  # largest log of a change of size: an exponential of raw numbers would overflow (Girshick 2015)
 
 
@@ -78,18 +79,21 @@ def _close(boxes, a, b, most, group):
     return found if group is None else found & (group[a][:, None] == group[b][None])
 
 
-def matches(boxes: torch.Tensor, truth: torch.Tensor, block: int = 16_384):
-    """(overlap with the best true box (n,), its row (n,), whether no box overlaps a true one better (n,)); boxes in blocks, so
-    that memory grows with the number of true boxes alone. Without true boxes: zeros and no."""
-    n = len(boxes)
+def matches(boxes: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(overlap with the best true box (n,), its row (n,)); zeros without true boxes."""
+    if not len(truth) or not len(boxes):
+        return boxes.new_zeros(len(boxes)), torch.zeros(len(boxes), dtype=torch.long, device=boxes.device)
+    parts = [overlap(part, truth).max(dim=1) for part in boxes.split(ROWS)]
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+
+
+def unbeaten(boxes: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """(n,) bool: boxes that overlap a true one as no other box does."""
     if not len(truth):
-        return boxes.new_zeros(n), torch.zeros(n, dtype=torch.long, device=boxes.device), torch.zeros(
-            n, dtype=torch.bool, device=boxes.device)
-    parts = [overlap(part, truth).max(dim=1) for part in boxes.split(block)]
-    most = torch.stack([overlap(part, truth).amax(dim=0) for part in boxes.split(block)]).amax(dim=0)
-    best = [((found := overlap(part, truth)) == most) & (found > 0) for part in boxes.split(block)]
-    return (torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts]),
-            torch.cat([part.any(dim=1) for part in best]))
+        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    most = torch.stack([overlap(part, truth).amax(dim=0) for part in boxes.split(ROWS)]).amax(dim=0)
+    parts = (overlap(part, truth) for part in boxes.split(ROWS))
+    return torch.cat([((found == most) & (found > 0)).any(dim=1) for found in parts])
 
 
 def drawn(wanted: torch.Tensor, other: torch.Tensor, number: int, share: float):

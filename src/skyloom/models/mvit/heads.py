@@ -103,7 +103,7 @@ def stage_losses(k: int, out, boxes, rows, kinds, truth) -> dict[str, torch.Tens
 
 def assigned(boxes, truth, kinds, least: float) -> tuple[torch.Tensor, torch.Tensor]:
     """(rows of the true boxes, kinds) of an image's boxes: those that overlap a true one by `least` or more are what it is."""
-    iou, rows, _ = box.matches(boxes, truth)
+    iou, rows = box.matches(boxes, truth)
     if not len(truth):
         return rows, torch.full_like(rows, NOTHING)
     return rows, torch.where(iou >= least, kinds[rows], NOTHING)

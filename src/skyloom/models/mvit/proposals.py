@@ -56,8 +56,8 @@ def losses(logits, changes, places, truth: list[torch.Tensor], samples: int) -> 
     logits, changes, places = torch.cat(logits, dim=1), torch.cat(changes, dim=1), torch.cat(places)
     source = moved = logits.sum() * 0
     for k, boxes in enumerate(truth):
-        iou, which, best = box.matches(places, boxes)
-        positive = (iou >= SOURCE) | best
+        iou, which = box.matches(places, boxes)
+        positive = (iou >= SOURCE) | box.unbeaten(places, boxes)
         yes, no = box.drawn(positive, (iou < EMPTY) & ~positive, samples, 0.5)
         source = source + functional.binary_cross_entropy_with_logits(
             logits[k, torch.cat([yes, no])], torch.cat([torch.ones_like(logits[k, yes]), torch.zeros_like(logits[k, no])]),

@@ -14,7 +14,7 @@ import torch
 from skyloom.errors import InputError
 from skyloom.models.mvit.heads import GALAXY, STAR, UNKNOWN
 
-COLUMNS = ("x", "y", "is_star", "redshift", "stamp_x0", "stamp_y0", "stamp_w", "stamp_h", "stamp_offset", "snr", "flux")
+COLUMNS = ("x", "y", "is_star", "redshift", "snr", "flux")
 
 
 @dataclass
@@ -39,43 +39,57 @@ def footprint(light: np.ndarray, level: float) -> np.ndarray:
     return (light > min(level, peak / 2)) & (light > 0)
 
 
-def of(labels: Mapping[str, np.ndarray], values: np.ndarray, shape: tuple[int, int], snr: float, level: float,
-       teaches: np.ndarray) -> Targets:
-    """Targets of one scene of `shape` (y, x) px.
+@dataclass(frozen=True)
+class Lessons:
+    """What teaches: least S/N in any band of a source to be found; number and least flux (nJy) of the band by which redshifts
+    teach, whether those of stars (0) do; light a pixel that a mask holds, in sigma of the summed bands."""
 
-    `labels`: columns `COLUMNS` of its label rows; `values` the flat stamps that `stamp_offset` points into, in the noise of one
-    band; `snr`: least S/N in any band of a source to be found; `level`: light per pixel, in sigma of the summed bands, that a
-    mask holds; `teaches` (n,) bool: rows whose redshift teaches (the gold sample). Sources without light inside the tile aren't
-    taught. InputError for labels that lack a column, or stamps that end beyond `values`.
+    least_snr: float = 5.0
+    gold_band: int = 0
+    gold_flux: float = 0.0
+    star_redshifts: bool = False
+    mask_level: float = 1.0
+
+
+def of(labels: Mapping[str, np.ndarray], stamps: list, x0: int, y0: int, shape: tuple[int, int], lessons: Lessons) -> Targets:
+    """Targets of the crop of `shape` (y, x) px at pixel (x0, y0) of a tile, in pixels of the crop.
+
+    `labels`: `COLUMNS` of the tile's label rows, `stamps`: [(first column, first row, (rows, columns) light)] of each in the
+    noise of one band. A source is taught if its S/N is enough, its centre lies in the crop, and any of its light. InputError for
+    labels that lack a column.
     """
     if missing := [name for name in COLUMNS if name not in labels]:
         raise InputError(f"the labels lack `{missing[0]}`, from which boxes and masks are made; rerun label-scenes")
-    wanted = np.nanmax(np.where(np.isfinite(labels["snr"]), labels["snr"], -1.0), axis=1, initial=-1.0) > snr
-    level = level * np.sqrt(np.shape(labels["flux"])[1])
+    x, y = np.asarray(labels["x"]) - x0, np.asarray(labels["y"]) - y0
+    inside = (x >= -0.5) & (x < shape[1] - 0.5) & (y >= -0.5) & (y < shape[0] - 0.5)
+    best = np.nan_to_num(labels["snr"]).max(axis=1, initial=0.0)
+    level = lessons.mask_level * np.sqrt(np.shape(labels["flux"])[1])
     found, rows = [], []
-    for row in np.flatnonzero(wanted):
-        if (one := _cut(labels, values, row, shape, level)) is not None:
+    for row in np.flatnonzero(inside & (best >= lessons.least_snr)):
+        left, low, light = stamps[row]
+        if (one := _cut(left - x0, low - y0, light, shape, level)) is not None:
             found.append(one)
             rows.append(row)
     rows = np.array(rows, int)
-    star = np.asarray(labels["is_star"])[rows]
-    z = np.where(np.asarray(teaches, bool), np.asarray(labels["redshift"], float), np.nan)[rows]
-    boxes = np.array([box for box, _ in found], np.float32).reshape(-1, 4)
+    star, z = np.asarray(labels["is_star"])[rows], _taught({name: np.asarray(labels[name])[rows] for name in COLUMNS}, lessons)
     sizes = np.array([bits.size for _, bits in found], int)
     bits = np.concatenate([bits.ravel() for _, bits in found]) if found else np.zeros(0, bool)
-    return Targets(torch.from_numpy(boxes), torch.from_numpy(np.where(star > 0, STAR, np.where(star == 0, GALAXY, UNKNOWN))).long(),
-                   torch.from_numpy(z.astype(np.float32)), torch.from_numpy(np.cumsum(sizes) - sizes).long(), torch.from_numpy(bits))
+    kinds = np.where(star > 0, STAR, np.where(star == 0, GALAXY, UNKNOWN))
+    boxes = np.array([box for box, _ in found], np.float32).reshape(-1, 4)
+    return Targets(torch.from_numpy(boxes), torch.from_numpy(kinds).long(), torch.from_numpy(z),
+                   torch.from_numpy(np.cumsum(sizes) - sizes).long(), torch.from_numpy(bits))
 
 
-def _cut(labels, values, row, shape, level):
-    """(box, bits inside it) of one source, None if no pixel of its footprint lies in the tile."""
-    x0, y0, w, h, offset = (int(labels[f"stamp_{name}"][row]) for name in ("x0", "y0", "w", "h", "offset"))
-    if w <= 0 or h <= 0:
-        return None
-    if offset < 0 or offset + w * h > len(values):
-        raise InputError(f"the stamp of label row {row} ends beyond the file's {len(values)} values; rerun label-scenes")
-    light = np.nan_to_num(values[offset:offset + w * h].reshape(h, w))
-    bits = footprint(light, level)
+def _taught(labels, lessons) -> np.ndarray:
+    """(n,) float32 redshifts, NaN where they don't teach."""
+    star = labels["is_star"] == 1
+    z = np.where(star, 0.0 if lessons.star_redshifts else np.nan, labels["redshift"].astype(float))
+    return np.where(labels["flux"][:, lessons.gold_band] >= lessons.gold_flux, z, np.nan).astype(np.float32)
+
+
+def _cut(x0: int, y0: int, light: np.ndarray, shape, level):
+    """(box, bits inside it) of one source, None if no pixel of its footprint lies in the crop."""
+    bits = footprint(np.nan_to_num(light), level)
     bits = bits[max(-y0, 0):max(shape[0] - y0, 0), max(-x0, 0):max(shape[1] - x0, 0)]
     at_y, at_x = np.flatnonzero(bits.any(axis=1)), np.flatnonzero(bits.any(axis=0))
     if not len(at_y):
