@@ -41,7 +41,7 @@ def begun(name: str, options, sky) -> tuple[torch.nn.Module, Card]:
 def affordable(model, device) -> None:
     """InputError for a training on a CPU that wouldn't end."""
     if device.type == "cpu" and (size := artefact.count(model)) > ON_A_CPU:
-        raise InputError(f"a network of {size / 1e6:.0f} million parameters isn't trained on a CPU (about 30 s a scene and step): "
+        raise InputError(f"a network of {size / 1e6:.0f} million parameters isn't trained on a CPU (30 s a scene and step); "
                          "set `train.device: cuda`, or lower `width`, `channels` and `hidden`")
 
 
@@ -104,7 +104,8 @@ def _epoch(model, optimiser, card, sky, lessons, seed, epoch, device, precision)
         parts = _losses(model, *batch(card, sky, rows, lessons, np.random.default_rng([seed, epoch, k])), device, precision)
         value = sum(parts.values())
         if not torch.isfinite(value):
-            raise InputError(f"the loss of step {step + 1} is {value.item()}; lower `lr`, or look for absurd values among the tiles")
+            raise InputError(f"the loss of step {step + 1} is {value.item()}; lower `lr`, or look for absurd values among the "
+                             "tiles")
         for group in optimiser.param_groups:
             group["lr"] = rate(options, epoch, step)
         optimiser.zero_grad(set_to_none=True)

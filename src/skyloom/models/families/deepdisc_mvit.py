@@ -1,4 +1,4 @@
-"""DeepDISC as published (Merz et al. 2024): a vision transformer, proposals, cascaded heads, masks, five Gaussians of redshift."""
+"""DeepDISC as published (Merz et al. 2024): a vision transformer, proposals, cascaded heads, masks, Gaussians of redshift."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Options(LOOP):
     width: int = option(96, "channels of the backbone's first stage", type="integer", minimum=1)
     blocks: tuple = option((2, 3, 16, 3), "of the backbone's four stages", type="array",
                            items={"type": "integer", "minimum": 1}, minItems=4, maxItems=4)
-    drop_path: float = option(0.4, "chance that a step leaves out the backbone's last block", type="number", minimum=0, maximum=0.9)
+    drop_path: float = option(0.4, "chance that a step leaves out the backbone's last block", type="number", minimum=0,
+                              maximum=0.9)
     channels: int = option(256, "of the pyramid and the heads", type="integer", minimum=1)
     hidden: int = option(1024, "width of the heads' layers", type="integer", minimum=1)
     anchors: int = option(256, "a scene of which a step takes losses", type="integer", minimum=2)
@@ -36,7 +37,8 @@ class Options(LOOP):
                               items={"type": "integer", "minimum": 1}, minItems=2, maxItems=2)
     most: int = option(3000, "sources a scene", type="integer", minimum=1)
     score: float = option(0.3, "least chance of a source", type="number", minimum=0, maximum=1)
-    overlap: float = option(0.5, "of two sources' boxes at most, as intersection over union", type="number", minimum=0, maximum=1)
+    overlap: float = option(0.5, "of two sources' boxes at most, as intersection over union", type="number", minimum=0,
+                            maximum=1)
     mask_level: float = option(1.0, "light a pixel that a mask holds, in sigma of the summed bands", type="number",
                                exclusiveMinimum=0)
     pretrained: str = option("", "safetensors with timm's names for the backbone", type="string")

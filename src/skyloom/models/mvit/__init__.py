@@ -1,1 +1,1 @@
-"""Scenes through a multiscale vision transformer and cascaded heads: the published DeepDISC (Merz et al. 2024), in plain torch."""
+"""Scenes through a vision transformer and cascaded heads: the published DeepDISC (Merz et al. 2024), in plain torch."""

@@ -97,7 +97,7 @@ def unbeaten(boxes: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def drawn(wanted: torch.Tensor, other: torch.Tensor, number: int, share: float):
-    """(rows of `wanted` (n,) bool, at most `share` of `number`; rows of `other`, which fill it up), drawn by torch's generator."""
+    """(rows of `wanted` (n,) bool, at most `share` of `number`; rows of `other`, which fill it up), by torch's generator."""
     def some(mask, most):
         rows = mask.nonzero()[:, 0]
         return rows[torch.randperm(len(rows)).to(rows.device)[:most]]

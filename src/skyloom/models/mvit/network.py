@@ -70,7 +70,8 @@ class Mvit(nn.Module):
         out = proposals.losses(logits, changes, places, [one.boxes for one in truth], numbers.anchors)
         found = proposals.proposed(logits, changes, places, *images.shape[2:], numbers.before[0], numbers.after[0])
         found, rows = self._drawn(found, truth)
-        return out | self._cascade_losses(levels, found, truth, images.shape[2:]) | self._own_losses(levels, found, rows, truth, ebv)
+        out |= self._cascade_losses(levels, found, truth, images.shape[2:])
+        return out | self._own_losses(levels, found, rows, truth, ebv)
 
     def _drawn(self, found, truth):
         """(boxes, rows of true boxes of those that are sources, which come first), lists of images; true boxes are among the

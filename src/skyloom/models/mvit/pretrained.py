@@ -33,7 +33,7 @@ def start_from(backbone: MViT, path: str) -> dict[str, str]:
     for name in wanted.keys() - fresh:
         if name not in found or found[name].shape != wanted[name].shape:
             what = tuple(found[name].shape) if name in found else "nothing"
-            raise InputError(f"{path}: the weights do not fit: {name} is {what}, the backbone has {tuple(wanted[name].shape)}; give "
-                             "weights of the same size")
+            raise InputError(f"{path}: the weights do not fit: {name} is {what}, the backbone has {tuple(wanted[name].shape)}; "
+                             "give weights of the same size")
     backbone.load_state_dict({name: found[name] for name in wanted.keys() - fresh}, strict=False)
     return {Path(path).name: hashlib.sha256(Path(path).read_bytes()).hexdigest()}
