@@ -94,8 +94,8 @@ class Family:
     stamps of several `surveys`, or whole `scenes`, which the module `trainer` learns from and applies it to; `everywhere`: the
     columns may be those of several surveys; `Options` a frozen dataclass below `Training`; `least` objects from which anything
     is learned; `batch` objects at a time in a prediction; `variants` {option: value} that describe-model may change, `described`
-    {option: value} beside them where the published size is not the default one; `ablations` {name in the config: (model that it makes, empty for `{model}_{name}`; what that sees)}; `fusion` `early`,
-    or `late` for networks with `features(survey, image)` and `join(features, table)`.
+    {option: value} beside them where the published size is not the default one; `ablations` {name in the config: (model
+    that it makes, empty for `{model}_{name}`; what that sees)}; `fusion` `early`, or `late` for networks with `features(survey, image)` and `join(features, table)`.
     A split, as the methods get it, has `path, n, columns`; with stamps `images(rows)`, `ivar(rows)`, `ivar_sample()`; with
     surveys `surveys, bands, scale, stamp, status, names, read(survey, rows, what)`, `ebv()`.
     """
