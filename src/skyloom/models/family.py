@@ -95,7 +95,8 @@ class Family:
     columns may be those of several surveys; `Options` a frozen dataclass below `Training`; `least` objects from which anything
     is learned; `batch` objects at a time in a prediction; `variants` {option: value} that describe-model may change, `described`
     {option: value} beside them where the published size is not the default one; `ablations` {name in the config: (model
-    that it makes, empty for `{model}_{name}`; what that sees)}; `fusion` `early`, or `late` for networks with `features(survey, image)` and `join(features, table)`.
+    that it makes, empty for `{model}_{name}`; what that sees)}; `fusion` `early`, or `late` for networks with
+    `features(survey, image)` and `join(features, table)`.
     A split, as the methods get it, has `path, n, columns`; with stamps `images(rows)`, `ivar(rows)`, `ivar_sample()`; with
     surveys `surveys, bands, scale, stamp, status, names, read(survey, rows, what)`, `ebv()`.
     """
@@ -169,6 +170,11 @@ class Family:
     def parts(self, model: torch.nn.Module) -> dict[str, torch.nn.Module]:
         """Parts whose sizes describe-model tells beside the whole's."""
         return {}
+
+    def detected(self, model: torch.nn.Module, card: Card, tile, **how):
+        """The sources of a tile (`models.scene.inputs.Tile`) as `models.scene.detect.Found`; `how`: positions, threshold,
+        precision, device of `models.scene.detect.detected`."""
+        raise NotImplementedError(f"the model family {self.name} lacks `detected`")
 
     def build(self, card: Card) -> torch.nn.Module:
         """The untrained network of a card, called as model(images, table); parameters come from torch's global generator."""

@@ -17,6 +17,7 @@ from skyloom.errors import InputError
 from skyloom.models import artefact, families
 from skyloom.models.card import Card
 from skyloom.models.mvit import inputs, targets
+from skyloom.train import tiles
 
 ON_A_CPU = 20_000_000  # parameters: a larger network takes about 30 CPU-s a scene and step, months for the published schedule
 FITTED = 64  # tiles from which the scaling is fitted
@@ -30,9 +31,10 @@ def begun(name: str, options, sky) -> tuple[torch.nn.Module, Card]:
     if options.ebv and getattr(sky.tile(0), "ebv", None) is None:
         raise InputError("`ebv: true` wants E(B-V) of every tile, which these tiles don't hold; set `ebv: false`")
     chosen = np.unique(np.linspace(0, sky.n - 1, min(FITTED, sky.n)).astype(int))
-    found = (sky.tile(k) for k in chosen)
-    card = Card(name, options, bands=list(sky.bands), image=inputs.fit(((t.image, t.ivar) for t in found), options.scaling),
-                pixel_scale=sky.pixel_scale, unit=sky.unit, n_train=sky.n, facts={})
+    planes = ((tile.image, tile.ivar) for tile in map(sky.tile, chosen))
+    image = tiles.constants(sky) | inputs.fit(planes, options.scaling)
+    card = Card(name, options, bands=list(sky.bands), image=image, pixel_scale=sky.pixel_scale, unit=sky.unit, n_train=sky.n,
+                facts={})
     family = families.of(name)
     model = family.build(card)
     return model, Card(**{**vars(card), **family.start(model, card, None)})

@@ -65,7 +65,8 @@ class DeepDiscMvit(Family):
 
     def example(self, options):
         """LSST's bands."""
-        return {"bands": list("ugrizy"), "image": {"mean": [0.0] * 6, "std": [1.0] * 6}, "pixel_scale": 0.2}
+        image = {"mean": [0.0] * 6, "std": [1.0] * 6, "sigma": [1.0] * 6, "psf_fwhm": [0.8] * 6, "apertures": [0.5, 0.75, 1.4]}
+        return {"bands": list("ugrizy"), "image": image, "pixel_scale": 0.2}
 
     def build(self, card):
         """For the card's bands."""
@@ -80,6 +81,12 @@ class DeepDiscMvit(Family):
     def parts(self, model):
         """Of the published count: the head is that of redshifts."""
         return dict(model.named_children())
+
+    def detected(self, model, card, tile, **how):
+        """By boxes."""
+        from skyloom.models.mvit import detect
+
+        return detect.detected(model, card, tile, **how)
 
     def start(self, model, card, learn):
         """Published weights of the backbone, where options name them."""

@@ -129,9 +129,11 @@ class Mvit(nn.Module):
         return self.head(features)
 
     @torch.no_grad()
-    def find(self, images: torch.Tensor, ebv: torch.Tensor | None = None, given: list[torch.Tensor] | None = None) -> list[dict]:
-        """A dict an image, best source first: `boxes` (n, 4) px, `score` and `p_star` (n,), `mixture` (log weights, means,
-        sigmas), each (n, 5), `masks` (n, 28, 28) chances of the box's cells. `given`: boxes that are taken as they are."""
+    def find(self, images: torch.Tensor, ebv: torch.Tensor | None = None, given: list[torch.Tensor] | None = None,
+             score: float | None = None) -> list[dict]:
+        """A dict an image, best source first: `boxes` (n, 4) px, `score` above the least and `p_star` (n,), `mixture` (log
+        weights, means, sigmas), each (n, 5), `masks` (n, 28, 28) chances of the box's cells. `given`: boxes that are taken as
+        they are."""
         levels, numbers = self.features(images), self.numbers
         if given is None:
             logits, changes = self.proposer(levels)
@@ -141,7 +143,8 @@ class Mvit(nn.Module):
             found = given
         found, chances = self._refined(levels, found, images.shape[2:], still=given is not None)
         if given is None:
-            found, chances = zip(*(self._chosen(*pair) for pair in zip(found, chances, strict=True)), strict=True)
+            least = self.numbers.score if score is None else score
+            found, chances = zip(*(self._chosen(*pair, least) for pair in zip(found, chances, strict=True)), strict=True)
         redshifts = self._redshifts(levels, found, ebv).split([len(own) for own in found])
         return [self._told(k, levels, *parts) for k, parts in enumerate(zip(found, chances, redshifts, strict=True))]
 
@@ -154,10 +157,10 @@ class Mvit(nn.Module):
             found = found if still else self._moved(k, found, changes, shape)
         return found, chances.split([len(own) for own in found])
 
-    def _chosen(self, found, chances):
+    def _chosen(self, found, chances, least):
         """The best of them: a source is one row, whatever its class."""
         score = 1 - chances[:, heads.NOTHING]
-        rows = (score > self.numbers.score).nonzero()[:, 0]
+        rows = (score >= least).nonzero()[:, 0]
         rows = rows[box.nms(found[rows], score[rows], self.numbers.overlap)[:self.numbers.most]]
         return found[rows], chances[rows]
 
