@@ -39,9 +39,9 @@ def test_coding_goes_there_and_back(weights):
 
 
 def naive(found, scores, most, group):
-    kept = []
+    kept, overlaps = [], boxes.overlap(found, found).tolist()
     for k in sorted(range(len(found)), key=lambda k: -float(scores[k])):
-        if all(group[k] != group[j] or float(boxes.overlap(found[[k]], found[[j]])) <= most for j in kept):
+        if all(group[k] != group[j] or overlaps[k][j] <= most for j in kept):
             kept.append(k)
     return kept
 
@@ -198,7 +198,7 @@ def test_stochastic_depth_keeps_the_mean():
     torch.manual_seed(0)
     drop, x = backbone.DropPath(0.4).train(), torch.ones(20_000, 1, 1, 1)
     out = drop(x)
-    assert set(out.unique().tolist()) == {0.0, pytest.approx(1 / 0.6)} and float(out.mean()) == pytest.approx(1, abs=0.02)
+    assert out.unique().tolist() == [0.0, pytest.approx(1 / 0.6)] and float(out.mean()) == pytest.approx(1, abs=0.02)
     assert torch.equal(drop.eval()(x), x)
 
 
@@ -249,8 +249,8 @@ def test_a_perfect_proposer_loses_nothing_and_proposes_the_truth():
     assert float(lost["rpn_box"]) < 1e-5 and float(lost["rpn_source"]) < 1  # anchors of .5 to .7 count as sources, too
     got = proposals.proposed(logits, changes, places, 64, 64, 50, 2)[0]
     assert boxes.overlap(got, truth).amax(dim=0).min() > 0.999
-    empty = proposals.losses(logits, changes, places, [truth[:0]], 64)
-    assert float(empty["rpn_box"]) == 0 and float(empty["rpn_source"]) > 0
+    empty = proposals.losses([0 * one for one in logits], changes, places, [truth[:0]], 64)
+    assert float(empty["rpn_box"]) == 0 and float(empty["rpn_source"]) == pytest.approx(math.log(2))
 
 
 def test_an_unknown_class_teaches_that_there_is_something():
@@ -313,7 +313,7 @@ def test_boxes_and_masks_are_those_of_the_light():
     stars = targets.of(made, stamps, 0, 0, (32, 32), targets.Lessons(5.0, 1, 5.0, True))
     assert stars.z.tolist() == [0.5, 0.0]
     cut = targets.of(made, stamps, 11, 18, (20, 20), lessons)  # its first column lies outside the crop
-    assert cut.boxes.tolist() == [[0, 2, 2, 4]] and cut.bits.tolist() == [True, True, False, False]
+    assert cut.boxes.tolist() == [[0, 2, 2, 3]] and cut.bits.tolist() == [True, True]
     assert len(targets.of(made, stamps, 50, 50, (20, 20), lessons).boxes) == 0
 
 

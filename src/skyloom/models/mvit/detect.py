@@ -67,7 +67,8 @@ def _found(card, tile, said, positions, device) -> Found:
     owner = found.owners(said["masks"], boxes, tile.image.shape[1:])
     middle = (boxes[:, :2] + boxes[:, 2:]).astype(float) / 2 - 0.5
     x, y = (middle if positions is None else np.array(positions, float).reshape(-1, 2)).T
-    pixels = scene.pixels(tile.image[None], tile.ivar[None], np.asarray(tile.psf_fwhm)[None], card.image, card.pixel_scale, device)
+    width = np.asarray(tile.psf_fwhm)[None]
+    pixels = scene.pixels(tile.image[None], tile.ivar[None], width, card.image, card.pixel_scale, device)
     light = _light(pixels, owner, x, y, np.array(card.image["apertures"]) / card.pixel_scale)
     flux, error = found.photometry(owner, n, tile.image, tile.ivar)
     apertures = [a.double().cpu().numpy() for a in (light.aperture, light.aperture_error)]
@@ -87,6 +88,9 @@ def _found(card, tile, said, positions, device) -> Found:
 
 def _light(pixels, owner, x, y, apertures) -> photometry.Light:
     """Aperture photometry on the pixels that aren't others'."""
+    if not len(x):  # as of somewhere, of which nothing is kept
+        one = _light(pixels, owner, np.zeros(1), np.zeros(1), apertures)
+        return photometry.Light(*(value[:0] for value in vars(one).values()))
     rows, columns = pixels.image.shape[-2:]
     side, device = windows.SIDES[False], pixels.image.device
     padded = np.full((rows, columns), -1, np.int64)
@@ -95,7 +99,7 @@ def _light(pixels, owner, x, y, apertures) -> photometry.Light:
     whose = whose.permute(0, 2, 1, 3).reshape(-1, scene.CELL**2)  # of the pixels of each cell
     sky = torch.zeros(len(whose), device=device)
     parts = []
-    for some in torch.arange(len(x)).split(AT_ONCE) if len(x) else [torch.arange(0)]:
+    for some in torch.arange(len(x)).split(AT_ONCE):
         px, py = (torch.as_tensor(a[some.numpy()], dtype=torch.float32, device=device) for a in (x, y))
         tile = torch.zeros(len(some), dtype=torch.long, device=device)
         seen = windows.around(tile, *((p - (scene.CELL - 1) / 2) / scene.CELL for p in (px, py)),
@@ -104,4 +108,4 @@ def _light(pixels, owner, x, y, apertures) -> photometry.Light:
         share = own.float().mean(dim=2)
         parts.append(photometry.measured(pixels, seen, share, sky, tile, torch.as_tensor(apertures, dtype=torch.float32,
                                                                                          device=device)))
-    return photometry.Light(*(torch.cat([getattr(one, name) for one in parts]) for name in photometry.Light.__dataclass_fields__))
+    return photometry.Light(*(torch.cat([vars(one)[name] for one in parts]) for name in vars(parts[0])))
