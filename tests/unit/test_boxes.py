@@ -119,7 +119,8 @@ def test_pooling_takes_each_boxs_own_image_and_level():
 
 # the backbone
 
-TIMM = {(1, 2, 5, 2): 24_173_320, (1, 2, 11, 2): 34_870_216, (2, 3, 16, 3): 51_472_744}  # published sizes with 1000 classes on top
+# published sizes with 1000 classes on top
+TIMM = {(1, 2, 5, 2): 24_173_320, (1, 2, 11, 2): 34_870_216, (2, 3, 16, 3): 51_472_744}
 
 
 @pytest.mark.parametrize("blocks", sorted(TIMM))
@@ -302,8 +303,9 @@ STAMP = np.array([[0, 2, 9, 2], [0, 3, 1, 0], [0, 0, 0, 0]])
 
 def test_boxes_and_masks_are_those_of_the_light():
     """Above the level, on whole pixels; a faint source's down to half its peak."""
-    made, stamps = labels_of((11.0, 20.0, 0, 0.5, 9.0, 80.0, 9, 20, STAMP), (5, 5, 1, np.nan, 7, 10.0, 4, 4, np.full((3, 3), 0.2)),
-                             (8, 8, -1, 0.9, 4.9, 90.0, 7, 7, np.ones((3, 3))), (40, 5, 0, 1, 9, 9.0, 39, 4, np.ones((3, 3))))
+    faint = np.full((3, 3), 0.2)
+    made, stamps = labels_of((11.0, 20.0, 0, 0.5, 9.0, 80.0, 9, 20, STAMP), (5, 5, 1, np.nan, 7, 10.0, 4, 4, faint),
+                             (8, 8, -1, 0.9, 4.9, 90.0, 7, 7, 5 * faint), (40, 5, 0, 1, 9, 9.0, 39, 4, 5 * faint))
     lessons = targets.Lessons(5.0, 1, 50.0, False, 1.0)
     got = targets.of(made, stamps, 0, 0, (32, 32), lessons)
     assert got.boxes.tolist() == [[10, 20, 13, 22], [4, 4, 7, 7]]  # the third is too faint, the fourth outside
@@ -341,7 +343,8 @@ def test_targets_turn_as_images_do(which):
 
 
 def test_masks_are_learned_where_their_pixels_are():
-    made, stamps = labels_of((11.0, 20.0, 0, 0.5, 9.0, 80.0, 9, 20, STAMP), (20, 8, 0, 0.5, 9.0, 80.0, 18, 7, np.ones((4, 4)) * 9))
+    square = np.full((4, 4), 9.0)
+    made, stamps = labels_of((11.0, 20.0, 0, 0.5, 9.0, 80.0, 9, 20, STAMP), (20, 8, 0, 0.5, 9.0, 80.0, 18, 7, square))
     got = targets.of(made, stamps, 0, 0, (32, 32), targets.Lessons())
     cells = targets.pixels(got, torch.tensor([0, 1, 1]), torch.tensor([[9.0, 19, 13, 23], [18, 7, 22, 11], [0, 0, 8, 8]]), 4)
     assert cells[0].tolist() == [[0, 0, 0, 0], [0, 1, 1, 1], [0, 1, 0, 0], [0, 0, 0, 0]]

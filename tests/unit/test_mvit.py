@@ -1,4 +1,4 @@
-"""The published network on scenes, at a tiny width: a training step, falling losses, the same bytes after a kill, what it finds."""
+"""The published network on scenes, at a tiny width: falling losses, the same bytes after a kill, what it finds."""
 
 import copy
 import dataclasses
@@ -22,7 +22,7 @@ TINY = {"width": 8, "blocks": [1, 1, 1, 1], "channels": 16, "hidden": 32, "drop_
 CPU = torch.device("cpu")
 
 
-def write(folder, n=4, seed=0, bands=BANDS):
+def write(folder, n, seed=0, bands=BANDS):
     """Tiles of round sources in noise of 1 nJy and their labels, as files of the two formats."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE]
@@ -35,8 +35,8 @@ def write(folder, n=4, seed=0, bands=BANDS):
             image[tile] += light.astype("f4")
             x0, y0 = (max(int(a) - 9, 0) for a in at)
             stamp = len(bands) * light[y0:y0 + 19, x0:x0 + 19]
-            rows.append((tile, *at, int(star), np.nan if star else sigma / 4, x0, y0, stamp.shape[1], stamp.shape[0], filled, flux,
-                         flux / np.sqrt(4 * np.pi * sigma**2)))
+            z, size = np.nan if star else sigma / 4, stamp.shape[::-1]
+            rows.append((tile, *at, int(star), z, x0, y0, *size, filled, flux, flux / np.sqrt(4 * np.pi * sigma**2)))
             values.append(stamp.ravel())
             filled += stamp.size
     with h5py.File(folder / "t.h5", "w") as out:
@@ -54,7 +54,7 @@ def write(folder, n=4, seed=0, bands=BANDS):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("sky"))
+    return write(tmp_path_factory.mktemp("sky"), n=2)
 
 
 def trained(files, state=None, **options):
@@ -188,8 +188,9 @@ def test_another_surveys_tile_is_one_sentence(untrained, change, words):
 
 
 @pytest.mark.parametrize(("options", "bands", "words"), [
-    ({"ebv": True}, BANDS, "`ebv: true` wants E.B-V. of every tile"), ({"redden": 0.1}, "gJi", "`redden` knows the bands"),
-    ({"lr": 1e30}, BANDS, "the loss of step .* is .*; lower `lr`"), ({"pretrained": "no"}, BANDS, "no holds no readable weights")])
+    ({"ebv": True}, BANDS, "`ebv: true` wants E.B-V. of every tile"),
+    ({"redden": 0.1}, "gJi", "`redden` knows the bands"), ({"lr": 1e30}, BANDS, "the loss of step .* is .*; lower `lr`"),
+    ({"pretrained": "no"}, BANDS, "no holds no readable weights")])
 def test_what_can_not_be_trained_is_one_sentence(tmp_path, options, bands, words):
     with pytest.raises(InputError, match=words) as error:
         trained(write(tmp_path, n=2, bands=bands), **options)

@@ -70,15 +70,14 @@ def fit(model, card: Card, learn, select, counts, seed: int, device, precision: 
         row["select_loss"] = watched(model, card, select, lessons, device, precision) if select is not None else math.nan
         state["history"].append(row)
         state |= {"epoch": epoch + 1}
-        save(state | {"weights": artefact_state(model), "optimiser": optimiser.state_dict()})
+        save(state | {"weights": _cpu(model), "optimiser": optimiser.state_dict()})
         left = (time.monotonic() - started) / (epoch + 1 - first) * (options.max_epochs - epoch - 1)
         tell(f"train-scenes: epoch {epoch + 1} of {options.max_epochs}, loss {row['train_loss']:.4f}, select "
              f"{row['select_loss']:.4f}, {left:.0f} s left")
     return state["history"], {}
 
 
-def artefact_state(model) -> dict:
-    """The weights, on the CPU, apart from those that go on changing."""
+def _cpu(model) -> dict:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skyloom.models.family import Family, Training
-from skyloom.typed import option, with_defaults
-
-LOOP = with_defaults(Training, lr=1e-3, batch_size=4, max_epochs=50, patience=50, optimiser="adamw", weight_decay=0.05)
+from skyloom.models.family import Family
+from skyloom.typed import option
 
 
 @dataclass(frozen=True)
-class Options(LOOP):
+class Options:
     """Options; defaults are the paper's, and the released code's where the paper is silent."""
 
+    lr: float = option(1e-3, "learning rate before the first milestone", type="number", exclusiveMinimum=0)
+    weight_decay: float = option(0.05, "of AdamW", type="number", minimum=0)
+    batch_size: int = option(4, "scenes a step", type="integer", minimum=1)
+    max_epochs: int = option(50, "epochs", type="integer", minimum=1)
     milestones: tuple = option((15, 25, 35), "epochs after which the rate is a tenth", type="array", items={"type": "integer"})
     warm: int = option(0, "steps over which the rate rises from nothing", type="integer", minimum=0)
     crop: int = option(525, "px of a training scene; smaller tiles are seen whole", type="integer", minimum=32)
