@@ -8,6 +8,7 @@ import urllib.parse
 
 from skyloom.errors import InputError
 from skyloom.provenance.canonical import digest
+from skyloom.sample import scenes
 from skyloom.surveys import imaging, spectro
 from skyloom.surveys.service import Service
 
@@ -67,6 +68,39 @@ def largest_stamp(config: dict) -> float:
         return round(stamps["size"] * local["pixel_scale"], 6) if local["images"] else 0.0
     sides = {name: stamps["sizes"].get(name, stamps["size"]) * imaging.REGISTRY[name].scale for name in stamps["surveys"]}
     return round(max(sides.values()), 6)
+
+
+def scene_scale(config: dict) -> float:
+    """arcsec/px of a run's scenes."""
+    survey = config["scenes"]["survey"]
+    return config["local"]["pixel_scale"] if config["archive"] == "local" else imaging.REGISTRY[survey].scale
+
+
+def check_scenes(config: dict) -> None:
+    """InputError for scenes whose parts, labels or detectors make no sense in this run."""
+    block, archive, survey = config["scenes"], config["archive"], config["scenes"]["survey"]
+    if not survey:
+        return
+    if (survey == "local") != (archive == "local"):
+        raise InputError(f"`scenes.survey` is {survey}, but `archive` is {archive}; images of your own need local in both")
+    if survey == "local" and not config["local"]["images"]:
+        raise InputError("`scenes.survey` is local, but `local.images` is empty; name the manifest of your images")
+    if block["labels"] == "truth" and archive != "embedded":
+        raise InputError(f"`scenes.labels` is truth, which only the embedded sky tells, but `archive` is {archive}; take catalog")
+    if block["detector"] not in block["detectors"]:
+        raise InputError(f"`scenes.detector` is {block['detector']}, which `scenes.detectors` doesn't name "
+                         f"({', '.join(block['detectors'])}); add it there")
+    bands = imaging.REGISTRY[survey].bands if survey != "local" else ()
+    if bands and block["gold"]["band"] not in bands:
+        raise InputError(f"`scenes.gold.band` is {block['gold']['band']}, but {survey} has {', '.join(bands)}; name one of those")
+    scenes.check(block, scene_scale(config))
+
+
+def sky_options(embedded: dict) -> dict:
+    """What makes the embedded sky: the block `embedded` without faults and without options that are off, so that a sky which
+    has none of them is known by the name that it always had."""
+    off = {"deep": False, "rubin_depth": "dp1"}
+    return {key: value for key, value in embedded.items() if key != "faults" and value != off.get(key)}
 
 
 def identity(archive: str, release: str, embedded: dict, name: str = "", urls=None) -> str:

@@ -81,6 +81,20 @@ def gnomonic(crval, ra, dec):
     return xi, np.degrees((np.cos(d0) * np.sin(d) - np.sin(d0) * np.cos(d) * np.cos(a)) / c), c
 
 
+def from_plane(crval, xi, eta):
+    """(ra, dec) in deg of places (xi, eta) in deg on the plane that touches the sphere at `crval`: the inverse of `gnomonic`."""
+    x, y, d0 = np.radians(xi), np.radians(eta), np.radians(crval[1])
+    down = np.cos(d0) - y * np.sin(d0)
+    ra = np.radians(crval[0]) + np.arctan2(x, down)
+    return np.degrees(ra) % 360, np.degrees(np.arctan2(np.sin(d0) + y * np.cos(d0), np.hypot(x, down)))
+
+
+def tan_position(crval, crpix, cd, x, y):
+    """(ra, dec) in deg of 0-based pixels of a gnomonic (TAN) WCS."""
+    dx, dy = np.asarray(x, float) - crpix[0] + 1, np.asarray(y, float) - crpix[1] + 1
+    return from_plane(crval, cd[0][0] * dx + cd[0][1] * dy, cd[1][0] * dx + cd[1][1] * dy)
+
+
 def tan_pixel(crval, crpix, cd, ra: float, dec: float) -> tuple[float, float]:
     """0-based pixel (x, y) of (ra, dec) for a gnomonic (TAN) WCS.
 
@@ -95,6 +109,13 @@ def tan_pixel(crval, crpix, cd, ra: float, dec: float) -> tuple[float, float]:
     except np.linalg.LinAlgError:
         raise ReplyError("bad_fits", f"the WCS matrix {np.asarray(cd).tolist()} has no inverse") from None
     return float(dx + crpix[0] - 1), float(dy + crpix[1] - 1)
+
+
+def tan_pixels(crval, crpix, cd, ra, dec):
+    """0-based pixels (x (n,), y (n,)) of positions in deg on a TAN WCS; NaN for those on the other half of the sky."""
+    xi, eta, c = gnomonic(crval, np.asarray(ra, float), np.asarray(dec, float))
+    x, y = np.linalg.inv(np.asarray(cd, float)) @ np.where(c > 0, np.stack([xi, eta]), np.nan)
+    return x + crpix[0] - 1, y + crpix[1] - 1
 
 
 def check_scale(cd, expected: float, tolerance: float = 0.01) -> None:

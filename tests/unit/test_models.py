@@ -262,7 +262,10 @@ def test_training_runs_where_only_torch_numpy_h5py_and_safetensors_are(tmp_path,
 
 def test_precision_and_device_are_chosen_as_documented():
     cpu = torch.device("cpu")
-    assert loop.choose_precision("auto", cpu) == "fp32" and loop.choose_precision("auto", torch.device("cuda")) == "bf16"
+    gpu = torch.device("cuda")
+    assert loop.choose_precision("auto", cpu, True) == "fp32" and loop.choose_precision("auto", gpu, True) == "bf16"
+    assert loop.choose_precision("bf16", cpu, True) == "bf16"
+    assert loop.choose_precision("auto", gpu, False) == loop.choose_precision("bf16", cpu, False) == "fp32"
     assert loop.choose_device("cpu") == cpu
     assert families.options("galaxiesml_nn", {}).lr == 5e-4 and families.options("galaxiesml_cnn", {}).batch_size == 256
 

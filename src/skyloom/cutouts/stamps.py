@@ -30,6 +30,7 @@ class Stamp:
     offset: tuple[float, float] = (np.nan, np.nan)  # target minus stamp centre, px (x, y)
     pixel_scale: float = np.nan
     cd: np.ndarray = field(default_factory=lambda: np.full((2, 2), np.nan))
+    grid: tuple | None = None  # (crval in deg, crpix 1-based) of the stamp's pixels where their projection is TAN, with `cd`
 
 
 def blank(size: int, status: str, cause: str = "") -> Stamp:
@@ -47,8 +48,17 @@ def cut_stamp(plane: Plane, ra: float, dec: float, size: int, max_masked: float,
     x, y = wcs.tan_pixel(plane.crval, plane.crpix, plane.cd, ra, dec)
     image, ivar, mask = calibrated(plane)
     out = window_stamp(image, ivar, mask, x, y, plane.zero_point, size, max_masked, pad)
-    out.cd = plane.cd
+    out.cd, out.grid = plane.cd, _grid(plane, x, y, out)
     return out
+
+
+def _grid(plane: Plane, x: float, y: float, stamp: Stamp):
+    """The plane's TAN WCS in the pixels of a stamp cut around its pixel (x, y); None where the stamp holds nothing."""
+    if not np.isfinite(stamp.offset[0]):
+        return None
+    middle = (len(stamp.image) - 1) / 2
+    start = [round(at - offset - middle) for at, offset in zip((x, y), stamp.offset, strict=True)]
+    return plane.crval, (plane.crpix[0] - start[0], plane.crpix[1] - start[1])
 
 
 def calibrated(plane: Plane):
@@ -93,7 +103,8 @@ def centred(plane: Plane, pixels, ra: float, dec: float, settings: dict) -> Stam
     size = len(image)
     x, y = wcs.tan_pixel(plane.crval, plane.crpix, plane.cd, ra, dec)
     middle = (size - 1) / 2
-    out = Stamp(image, ivar, mask, "ok", "", plane.zero_point, (x - middle, y - middle), cd=plane.cd)
+    out = Stamp(image, ivar, mask, "ok", "", plane.zero_point, (x - middle, y - middle), cd=plane.cd,
+                grid=(plane.crval, plane.crpix))
     whole, inner = float(np.mean((mask & UNUSABLE) != 0)), masked_fraction(mask)
     if whole > settings["max_nan_fraction"]:
         out.status, out.cause = "masked", f"{whole:.3f} of the pixels are undefined"

@@ -28,7 +28,8 @@ def assign(frame, settings: dict, sides=None) -> Assignment:
     """Divide a frame (sample, object_id, row and, optional, part, ra, dec).
 
     `settings`: method, fractions, seed, order, group_arcsec, stamp_arcsec; sides (n,) arcsec of each object's own largest stamp
-    stand in for the last. Rows whose `part` is evaluation are the testing split, whole. Objects without a position are divided by
+    stand in for the last. Rows whose `part` is evaluation are the testing split, whole; with the method `part` it names every
+    row's split. Objects without a position are divided by
     the hash of their id, the others as if those weren't there.
     """
     frame = frame.reset_index(drop=True)
@@ -55,6 +56,8 @@ def assign(frame, settings: dict, sides=None) -> Assignment:
 
 def _drawn(frame, labelled, ra, dec, settings) -> np.ndarray:
     """(n,) split of every row."""
+    if settings["method"] == "part":
+        return np.where(labelled, frame["part"], "target").astype(object)
     given = labelled & (frame["part"] == "evaluation").to_numpy() if "part" in frame else np.zeros(len(frame), bool)
     split = np.where(labelled, "testing", "target").astype(object)
     fractions, free = settings["fractions"], labelled & ~given

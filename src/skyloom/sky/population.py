@@ -38,6 +38,7 @@ class Tier:
 
 GALAXY_TIERS = (Tier("bright", 1024, 0.0, 22.5, 60.0), Tier("faint", 4096, 22.5, 25.3, 10.0))
 STARS = Tier("stars", 1024, 14.0, 24.0, 60.0)
+DEEP = Tier("deep", 4096, 25.3, 26.5, 10.0)  # fainter than most of HSC's Wide detects; a sky has it as an option
 
 
 @functools.cache
@@ -177,7 +178,7 @@ def _positions(tier, pixel, u) -> dict[str, np.ndarray]:
 
 
 def _ids(tier, pixel, n):
-    code = {"bright": 1, "faint": 2, "stars": 3}[tier.name]
+    code = {"bright": 1, "faint": 2, "stars": 3, "deep": 4}[tier.name]
     return (np.int64(code) << 56) + (np.int64(pixel) << 16) + np.arange(n, dtype=np.int64)
 
 
@@ -246,6 +247,11 @@ def _elsewhere(part: dict, tier: Tier, survey: str) -> tuple[np.ndarray, ...]:
     types = dict(zip(SED_COLUMNS, sed.T, strict=False))
     found = _fluxes(part["z"], types["absolute"], types, sed[:, len(SED_COLUMNS):], survey)
     return tuple(flux.astype(np.float32) for flux in found)
+
+
+def tiers(deep: bool) -> tuple[Tier, ...]:
+    """The tiers of a sky in their fixed order; the deep one comes last, so that what is there without it stays as it is."""
+    return (*GALAXY_TIERS, STARS, *([DEEP] if deep else []))
 
 
 def near(seed: int, ra: float, dec: float, radius: float, tiers=(*GALAXY_TIERS, STARS), survey: str = "hsc",

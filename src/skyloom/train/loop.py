@@ -30,9 +30,16 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def choose_precision(wanted: str, device: torch.device) -> str:
-    """`auto` = bf16 on a GPU, fp32 on a CPU."""
+def choose_precision(wanted: str, device: torch.device, pixels: bool) -> str:
+    """`auto` = bf16 on a GPU, fp32 on a CPU; fp32 where a network sees no `pixels`: it would lose digits and gain no time."""
+    if not pixels:
+        return "fp32"
     return ("bf16" if device.type == "cuda" else "fp32") if wanted == "auto" else wanted
+
+
+def version() -> str:
+    """torch's version without its build."""
+    return torch.__version__.split("+")[0]
 
 
 def prepare(seed: int, threads: int) -> None:

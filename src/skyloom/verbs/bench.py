@@ -35,7 +35,6 @@ def run(args) -> None:
     """Write a synthetic split, train on it, and print images per second of training and inference as JSON."""
     loop.prepare(1, args.threads)
     device = loop.choose_device(args.device)
-    precision = loop.choose_precision(args.precision, device)
     family = families.of(args.model)
     known = {field.name for field in fields(family.Options)}
     about = {name: getattr(args, name) for name in ("size", "encoder") if name in known}
@@ -44,6 +43,7 @@ def run(args) -> None:
     options = family.options(wanted)
     with tempfile.TemporaryDirectory() as folder:
         lesson, few = _lesson(family, args, options, str(Path(folder) / "synthetic.hdf5"))
+        precision = loop.choose_precision(args.precision, device, lesson.learn.images is not None)
         quiet, model, loss = {"tell": lambda text: None}, lesson.model, lesson.loss
         once = replace(options, max_epochs=1, **({"batches": 1} if "batches" in known else {}))
         loop.fit(model, loss, few, few, once, 1, device, precision, **quiet)

@@ -96,4 +96,4 @@ def embedded_sky(options: dict):
     from skyloom.sky.hsc import Sky
 
     return Sky(seed=options["seed"], footprint=tuple(options["footprint"]), hole_rate=options["hole_rate"],
-               gap_rate=options["gap_rate"], reddening=options["reddening"])
+               gap_rate=options["gap_rate"], reddening=options["reddening"], deep=options.get("deep", False))

@@ -20,6 +20,7 @@ def arguments(parser) -> None:
                         metavar=("RA_MIN", "RA_MAX", "DEC_MIN", "DEC_MAX"))
     parser.add_argument("--hole-rate", type=float, default=0.3)
     parser.add_argument("--gap-rate", type=float, default=0.004)
+    parser.add_argument("--deep", action="store_true", help="galaxies of i 25.3 to 26.5 too")
     parser.add_argument("--reddening", type=float, default=0.0, help="mean E(B-V) of the Galaxy's dust")
 
 
@@ -29,7 +30,7 @@ def run(args) -> None:
     from skyloom.sky.servers import hsc, world
 
     faults = _faults(args.faults) if args.faults else []
-    sky = Sky(args.seed, tuple(args.footprint), args.hole_rate, args.gap_rate, args.reddening)
+    sky = Sky(args.seed, tuple(args.footprint), args.hole_rate, args.gap_rate, args.reddening, args.deep)
     try:
         server = world.server(sky, port=args.port, rate=args.rate, streams=args.streams, faults=faults)
     except (ValueError, OSError) as error:

@@ -50,11 +50,11 @@ def run(args) -> None:
     options = family.options({**settings.options, **chosen})
     loop.prepare(settings.seed, settings.threads)
     device = loop.choose_device(settings.device)
-    precision = loop.choose_precision(settings.precision, device)
     data_hash = read.file_hash([args.training, args.validation])
     files = family.files(options) | ({"weights": args.weights_of} if args.weights_of else {})
     decided = key(args.settings, typed.plain(options), args.code, device, files, data=data_hash, shuffled=args.shuffle_redshifts)
     lesson, ids = fitting.lesson(family, settings.model, options, args.training, args.validation)
+    precision = loop.choose_precision(settings.precision, device, lesson.learn.images is not None)
     lesson.learn.weight = data.weights(args.weights_of, ids)
     if args.shuffle_redshifts:
         _shuffle(lesson.learn)
@@ -64,7 +64,7 @@ def run(args) -> None:
     card = replace(lesson.card, **common.provenance(args.settings, args.code), seed=settings.seed, best_epoch=best,
                    acquisition=settings.acquisition, parameters=artefact.count(lesson.model), epochs=len(history),
                    data_hash=data_hash, device=device.type, precision=precision, threads=settings.threads,
-                   torch=torch.__version__.split("+")[0])
+                   torch=loop.version())
     with store.replacing(args.weights) as temporary:
         temporary.write_bytes(artefact.weights_bytes(lesson.model))
     store.write_text(args.card, json.dumps(card.plain(), indent=1, sort_keys=True) + "\n")

@@ -126,6 +126,8 @@ def _part(model, card, tile, positions, least: float, precision, device) -> Foun
         maps = model.maps(pixels)
     if positions is None:
         at = _seen(peaks.found(maps, LEAST), tile)
+        if not len(at.x):
+            return _nothing(model, card, tile, pixels, maps, device)
         first = _measured(model, pixels, maps, at)
         score = _scores(at, first)
         shred = _shreds(at, first)
@@ -135,8 +137,17 @@ def _part(model, card, tile, positions, least: float, precision, device) -> Foun
     else:
         at, shreds = _given(maps, positions, device), 0
         score = None
+    if not len(at.x):
+        return _nothing(model, card, tile, pixels, maps, device)
     second = _measured(model, pixels, maps, at, masks=True)
     return _found(model, card, tile, at, second, _scores(at, second) if score is None else score, shreds)
+
+
+def _nothing(model, card, tile, pixels, maps, device) -> Found:
+    """No source, with the shapes of some: what a centre would get, without it."""
+    at = _given(maps, np.zeros((1, 2)), device)
+    found = _measured(model, pixels, maps, at, masks=True)
+    return _found(model, card, tile, at, found, _scores(at, found), 0).of(np.zeros(0, int))
 
 
 def _seen(at: Centres, tile) -> Centres:
