@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import h5py
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from skyloom import store
+from skyloom.__main__ import main
 from skyloom.errors import InputError
 from skyloom.models import artefact, families
 from skyloom.models.mvit import detect, heads
@@ -42,7 +45,9 @@ def write(folder, n, seed=0, bands=BANDS):
     with h5py.File(folder / "t.h5", "w") as out:
         out.attrs.update(bands=",".join(bands), pixel_scale=SCALE, unit="nJy")
         out["image"], out["ivar"] = image, np.ones_like(image)
-        out["psf_fwhm"] = np.full((n, len(bands)), 0.7)
+        out["psf_fwhm"], out["tile_id"] = np.full((n, len(bands)), 0.7), 7 + np.arange(n)
+        out["crval"], out["crpix"] = np.tile([150.0, 2.0], (n, 1)), np.full((n, 2), (SIDE + 1) / 2)
+        out["cd"], out["core"] = np.tile(np.diag([-SCALE, SCALE]) / 3600, (n, 1, 1)), np.tile([4, 60, 4, 60], (n, 1))
     names = ("tile", "x", "y", "is_star", "redshift", "stamp_x0", "stamp_y0", "stamp_w", "stamp_h", "stamp_offset", "flux", "snr")
     with h5py.File(folder / "l.h5", "w") as out:
         for name, column in zip(names, np.array(rows).T, strict=True):
@@ -76,6 +81,25 @@ def test_a_killed_training_ends_with_the_same_bytes(files):
     assert {"train_loss", "rpn_source", "rpn_box", "class_3", "box_3", "mask", "redshift", "select_loss"} <= set(history[0])
     assert all(np.isfinite(value) for row in history for value in row.values())
     assert card.bands == list(BANDS) and card.pixel_scale == SCALE and len(card.image["apertures"]) == 3
+
+
+def test_the_verbs_train_and_detect(files, tmp_path):
+    """Through train-scenes and detect, by the family's own modules; the sources are those of the tiles' cores."""
+    about = {"gold": {"band": "i", "mag": 26.0}, "least_snr": 5.0, "star_redshifts": False}
+    settings = {"run": "t", "release": "", "model": "deepdisc_mvit_b", "seed": 1, "threads": 1, "device": "cpu", "scenes": about,
+                "precision": "fp32", "options": {**TINY, "max_epochs": 1, "score": 0.0, "most": 30}}
+    (tiles_, labels), out = ([str(path) for path in paths] for paths in files), tmp_path / "m"
+    assert main(["train-scenes", "--settings", json.dumps(settings), "--training", *tiles_, "--training-labels", *labels,
+                 "--validation", *tiles_, "--validation-labels", *labels, "--state", str(tmp_path / "state"), "--weights",
+                 str(out / "model.safetensors"), "--card", str(out / "model.json"), "--history", str(out / "history.csv")]) == 0
+    assert (out / "history.csv").read_text().startswith("epoch,train_loss,rpn_source")
+    assert main(["detect", *tiles_, "--settings", '{"device": "cpu"}', "--model", str(out), "--out", str(tmp_path / "d.parquet"),
+                 "--masks", str(tmp_path / "d_masks.h5"), "--pz", str(tmp_path / "d_pz.h5")]) == 0
+    found, pz = store.read_parquet(tmp_path / "d.parquet"), store.arrays(tmp_path / "d_pz.h5", ["weight", "mean", "sigma"])
+    assert len(found) > 4 and found["object_id"].is_unique and set(found["tile_id"]) <= {7, 8}
+    assert found["x"].between(3.5, 59.5).all() and found["ra"].between(149.99, 150.01).all()
+    np.testing.assert_allclose(pz["weight"].sum(axis=1), 1, atol=1e-5)
+    assert {"score", "p_star", "g_flux", "i_aper_flux_err_3", "half_light_radius", "snr", "detect_flags"} <= set(found)
 
 
 def test_losses_fall_and_every_parameter_learns(files):
