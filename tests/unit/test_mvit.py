@@ -20,8 +20,8 @@ from skyloom.train import boxes, tiles
 
 BANDS, SIDE, SCALE = "gri", 64, 0.2
 COUNTS = SimpleNamespace(least_snr=5.0, gold_band=2, gold_flux=100.0, star_redshifts=False)
-TINY = {"width": 8, "blocks": [1, 1, 1, 1], "channels": 16, "hidden": 32, "drop_path": 0.1, "anchors": 64, "boxes": 32,
-        "proposals": [100, 100], "batch_size": 2, "max_epochs": 2, "milestones": [40], "lr": 3e-3, "scaling": "noise"}
+TINY = {"width": 8, "blocks": [1, 1, 1, 1], "channels": 8, "hidden": 16, "drop_path": 0.1, "anchors": 64, "boxes": 16,
+        "proposals": [40, 40], "batch_size": 2, "max_epochs": 2, "milestones": [40], "lr": 3e-3, "scaling": "noise"}
 CPU = torch.device("cpu")
 
 
@@ -117,7 +117,7 @@ def test_losses_fall_and_every_parameter_learns(files):
             assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
             optimiser.step()
             history.append({name: part.item() for name, part in parts.items()})
-    assert sum(history[-1].values()) < 0.7 * sum(history[0].values())
+    assert sum(history[-1].values()) < 0.8 * sum(history[0].values())
     for name in ("rpn_source", "class_1", "class_2", "class_3", "mask", "redshift"):
         assert history[-1][name] < history[0][name], name
 
