@@ -19,7 +19,7 @@ from skyloom.models.card import Card
 from skyloom.models.mvit import inputs, targets
 from skyloom.train import tiles
 
-ON_A_CPU = 20_000_000  # parameters: a larger network takes about 30 CPU-s a scene and step, months for the published schedule
+ON_A_CPU = 20_000_000  # parameters: a larger network takes about 30 CPU-s a scene and step: 18 days as published
 FITTED = 64  # tiles from which the scaling is fitted
 NO_STATE = {"epoch": 0, "best": math.inf, "history": []}
 
