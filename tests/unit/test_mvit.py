@@ -23,6 +23,7 @@ COUNTS = SimpleNamespace(least_snr=5.0, gold_band=2, gold_flux=100.0, star_redsh
 TINY = {"width": 8, "blocks": [1, 1, 1, 1], "channels": 8, "hidden": 16, "drop_path": 0.1, "anchors": 64, "boxes": 16,
         "proposals": [40, 40], "batch_size": 2, "max_epochs": 2, "milestones": [40], "lr": 3e-3, "scaling": "noise"}
 CPU = torch.device("cpu")
+EMPTY = {name: np.zeros((0, 3)[:1 + (name in ("snr", "flux"))]) for name in ("x", "y", "is_star", "redshift", "snr", "flux")}
 
 
 def write(folder, n, seed=0, bands=BANDS):
@@ -168,6 +169,21 @@ def test_photometry_of_a_perfect_box(untrained, monkeypatch):
     beside = detect.detected(model, card, tile)
     assert beside.flux[0] == pytest.approx([light[:, :31].sum()] * 3, rel=1e-4)
     assert beside.flags[0] & 1 and (beside.aper_flux[0] < 0.8e4).all()
+
+
+def test_reddening_is_heard_by_the_redshift_head_alone(untrained):
+    _, card, tile = untrained
+    options = families.options("deepdisc_mvit", {**TINY, "ebv": True, "score": 0.0, "most": 5})
+    torch.manual_seed(0)
+    model, own = families.of("deepdisc_mvit").build(card := dataclasses.replace(card, options=options)).eval(), []
+    for ebv in (0.0, 0.5):
+        seen = SimpleNamespace(ebv=ebv, labels=lambda k: EMPTY, stamps=lambda k: [])
+        seen.tile = lambda k, ebv=ebv: SimpleNamespace(**vars(tile), ebv=ebv)
+        images, _, heard = boxes.batch(card, seen, [0, 0], boxes.lessons_of(options, COUNTS), None)
+        assert heard.tolist() == [ebv, ebv]
+        own.append(model.find(images, heard)[1])
+    assert torch.equal(own[0]["boxes"], own[1]["boxes"]) and torch.equal(own[0]["score"], own[1]["score"])
+    assert not torch.allclose(own[0]["mixture"][1], own[1]["mixture"][1])
 
 
 def test_positions_are_answered_in_their_order(untrained):
