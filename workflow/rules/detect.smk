@@ -10,6 +10,7 @@ if ON_SCENES:
             training_labels=scene_labels(["training"]),
             validation=scene_files(["validation"]),
             validation_labels=scene_labels(["validation"]),
+            pretrained=pretrained,
         output:
             weights=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.safetensors",
             card=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json",

@@ -73,8 +73,8 @@ def model_size(model):
 
 
 def model_code(verb, *more):
-    """Fingerprint of a verb at work on a model: of its family alone, not of the others, and of the modules `more`."""
-    return lambda wildcards: fingerprint(verb, families.module(wildcards.model), *more)
+    """Fingerprint of a verb at work on a model: of its family and its trainer alone, not of others', and of the modules `more`."""
+    return lambda wildcards: fingerprint(verb, *families.modules(wildcards.model), *more)
 
 
 def model_data(splits):

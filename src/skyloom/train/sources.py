@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skyloom import wcs
+from skyloom.models import families
 from skyloom.models.scene import detect, inputs
 from skyloom.sample import labels
 
@@ -50,18 +51,18 @@ def tile(handle, k: int) -> tuple[inputs.Tile, Place]:
 
 def found(model, card, seen: inputs.Tile, place: Place, precision: str, device) -> detect.Found:
     """The sources that the tile's core holds."""
-    out = detect.detected(model, card, seen, precision=precision, device=device)
+    out = families.of(card.model).detected(model, card, seen, precision=precision, device=device)
     return out.of(np.flatnonzero(place.owns(out.x, out.y)))
 
 
 def forced(model, card, seen: inputs.Tile, x, y, precision: str, device) -> detect.Found:
     """What is at positions (n,) px, among the sources that are found beside them, so that light is shared with these."""
     asked = np.stack([x, y], axis=1)
-    others = detect.detected(model, card, seen, precision=precision, device=device)
+    others = families.of(card.model).detected(model, card, seen, precision=precision, device=device)
     places = np.stack([others.x, others.y], axis=1)
     apart = ((places[:, None] - asked) ** 2).sum(axis=2) > (SAME / seen.pixel_scale) ** 2
     everything = np.concatenate([asked, places[apart.all(axis=1)]])
-    out = detect.detected(model, card, seen, everything, precision=precision, device=device)
+    out = families.of(card.model).detected(model, card, seen, positions=everything, precision=precision, device=device)
     return out.of(np.arange(len(asked)))
 
 

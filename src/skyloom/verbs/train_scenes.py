@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,19 +43,20 @@ def run(args) -> None:
     """Train on the tiles of training; those of validation set the score above which sources are kept. Write weights, model.json,
     history.csv."""
     settings = typed.read(Settings, args.settings, "--settings", strict=False)
-    options = families.of(settings.model).options(settings.options)
+    family = families.of(settings.model)
+    options, trainer = family.options(settings.options), importlib.import_module(family.trainer)
     loop.prepare(settings.seed, settings.threads)
     device = loop.choose_device(settings.device)
     precision = scenes.precision_of(settings.precision, device)
     data_hash = read.file_hash([*args.training, *args.training_labels, *args.validation, *args.validation_labels])
-    decided = key(args.settings, typed.plain(options), args.code, device, {}, data=data_hash)
+    decided = key(args.settings, typed.plain(options), args.code, device, family.files(options), data=data_hash)
     state = State(Path(args.state), settings.model, settings.seed, decided)
     about = settings.scenes
     with (tiles.opened(args.training, args.training_labels) as learn,
           tiles.opened(args.validation, args.validation_labels) as select):
         counts = scenes.rules(options, learn.bands, about["gold"], about["least_snr"], about["star_redshifts"])
-        model, card = scenes.begun(settings.model, options, learn)
-        history, facts = scenes.fit(model, card, learn, select, counts, settings.seed, device, precision, state.load, state.save)
+        model, card = trainer.begun(settings.model, options, learn)
+        history, facts = trainer.fit(model, card, learn, select, counts, settings.seed, device, precision, state.load, state.save)
     card = replace(card, **common.provenance(args.settings, args.code), seed=settings.seed, facts={**card.facts, **facts},
                    parameters=artefact.count(model), epochs=len(history), data_hash=data_hash, device=device.type,
                    precision=precision, threads=settings.threads, torch=loop.version())

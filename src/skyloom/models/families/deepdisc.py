@@ -55,6 +55,7 @@ class DeepDisc(Family):
     name = "deepdisc"
     title = "Finds, deblends and measures every source of a scene"
     reads = "scenes"
+    trainer = "skyloom.train.scenes"
     Options = Options
 
     def example(self, options):
@@ -71,6 +72,12 @@ class DeepDisc(Family):
 
         own = card.options
         return Scene(len(card.bands), card.image, card.pixel_scale, own.channels, own.embed, own.hidden)
+
+    def detected(self, model, card, tile, **how):
+        """By centres."""
+        from skyloom.models.scene import detect
+
+        return detect.detected(model, card, tile, **how)
 
 
 FAMILY = DeepDisc()
