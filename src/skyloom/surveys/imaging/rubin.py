@@ -221,8 +221,8 @@ SERVICE = Service(
               "soda_url": "https://data.lsst.cloud/api/cutout/sync"},
     rpm=2, streams=1, most_streams=4, timeout_s=120, total_s=2400, wait_initial_s=2.0, token="SKYLOOM_RSP_TOKEN", handover=True)
 
-# Pivots are those of LSST's filters (2023); ComCam's mean wavelengths lie within 2 nm of them. Widths: median of the visits in the Extended Chandra Deep Field
-# South (the coadds'). Extinction: Schlafly & Finkbeiner (2011), table 6.
+# Pivots are those of LSST's filters (2023); ComCam's mean wavelengths lie within 2 nm of them. Widths:
+# median of the visits in the Extended Chandra Deep Field South (the coadds'). Extinction: Schlafly & Finkbeiner (2011), table 6.
 SURVEY = ImagingSurvey(
     name="rubin", title="Rubin DP1 deep coadds",
     bands={"u": 371.6, "g": 478.7, "r": 620.8, "i": 754.9, "z": 867.5, "y": 974.7}, scale=0.2,
