@@ -139,7 +139,8 @@ def jobs(name: str, options: dict) -> int:
     return max(1, min(known[name].slots if name in known else 1, options["streams"], int(options["rpm"])))
 
 
-def check_account_hosts(urls: dict, name: str = "hsc", variable: str = "SKYLOOM_HSC_HOSTS", what: str = "the account of HSC") -> None:
+def check_account_hosts(urls: dict, name: str = "hsc", variable: str = "SKYLOOM_HSC_HOSTS",
+                        what: str = "the account of HSC") -> None:
     """InputError unless every address may be told the account (or token: `what`) of the service `name`.
 
     These are the hosts of its public addresses by https, and whatever the environment's `variable` names: `host` or `host:port`

@@ -139,8 +139,9 @@ def _unpacked(body: bytes) -> bytes:
 
     out = io.BytesIO()
     with fits.open(io.BytesIO(body)) as hdus:
-        plain = [fits.ImageHDU(hdu.data, hdu.header, name=hdu.name) if isinstance(hdu, fits.CompImageHDU) else hdu for hdu in hdus]
-        fits.HDUList([hdu for hdu in plain if hdu.is_image]).writeto(out)
+        images = [hdu for hdu in hdus if hdu.is_image]
+        fits.HDUList([fits.ImageHDU(hdu.data, hdu.header, name=hdu.name) if isinstance(hdu, fits.CompImageHDU) else hdu
+                      for hdu in images]).writeto(out)
     return out.getvalue()
 
 
@@ -157,13 +158,14 @@ def _named(hdus) -> dict:
 def _check_unit(*heads) -> None:
     """Every unit that is named must be nJy, and one must be named: a coadd in counts would pass for nJy otherwise."""
     units = [str(head.value("BUNIT", "") or "").strip() for head in heads]
-    if set(unit.lower() for unit in units if unit) != {"njy"}:
+    if {unit.lower() for unit in units if unit} != {"njy"}:
         raise ReplyError("unknown_unit", f"BUNIT is {' and '.join(repr(unit) for unit in units if unit) or 'missing'}, not nJy")
 
 
 def _check_dataset(top, coadd: Coadd) -> None:
     """The cards by which the cutout service says what it has cut; a file without them is taken."""
-    said = {str(top.value(f"BTLRK{k:03}")).strip(): str(top.value(f"BTLRV{k:03}")).strip() for k in range(20) if f"BTLRK{k:03}" in top}
+    pairs = [(top.value(f"BTLRK{k:03}"), top.value(f"BTLRV{k:03}")) for k in range(20)]
+    said = {str(name).strip(): str(value).strip() for name, value in pairs if name is not None}
     for name, own in (("band", coadd.band), ("tract", coadd.tract), ("patch", coadd.patch)):
         if said.get(name, str(own)) != str(own):
             raise ReplyError("wrong_band" if name == "band" else "wrong_patch", f"{name} {said[name]}, asked for {own}")

@@ -1,7 +1,8 @@
 """Rubin's deep coadds on the embedded sky: tracts, overlapping patches, depth and seeing of Data Preview 1 and of years 1 and 5.
 
 Depths: DP1's in the Extended Chandra Deep Field South; ten years after Ivezic et al. (2019), less 1.25 log10(10 / years). Widths:
-medians of DP1's visits there; Ivezic et al.'s effective ones at zenith. Made up like all of this sky; nothing of Rubin's is in it.
+medians of DP1's visits there; Ivezic et al.'s effective ones at zenith. Made up like all of this sky; nothing here is
+Rubin's.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ DEPTH = {"dp1": (24.55, 26.18, 25.96, 25.71, 25.07, 23.1),  # 5 sigma, point sou
 SEEING = {"dp1": (1.43, 1.17, 1.09, 1.01, 1.00, 1.07), "y1": (0.92, 0.87, 0.83, 0.80, 0.78, 0.76),
           "y5": (0.92, 0.87, 0.83, 0.80, 0.78, 0.76)}  # FWHM in arcsec
 SKY = (22.9, 22.3, 21.2, 20.5, 19.6, 18.6)  # AB mag per arcsec^2: sets the gain noise
-MASK_BITS = {"BAD": 0, "SAT": 1, "INTRP": 2, "CR": 3, "EDGE": 4, "DETECTED": 5, "DETECTED_NEGATIVE": 6, "SUSPECT": 7, "NO_DATA": 8,
-             "CLIPPED": 9, "INEXACT_PSF": 10, "REJECTED": 11, "SENSOR_EDGE": 12}
+MASK_BITS = {"BAD": 0, "SAT": 1, "INTRP": 2, "CR": 3, "EDGE": 4, "DETECTED": 5, "DETECTED_NEGATIVE": 6, "SUSPECT": 7,
+             "NO_DATA": 8, "CLIPPED": 9, "INEXACT_PSF": 10, "REJECTED": 11, "SENSOR_EDGE": 12}
 PATCH, BORDER, ACROSS = 2670, 100, 10  # px across a patch, px that it reaches beyond on each side; patches across a tract
 SIDE = PATCH * ACROSS
 MIDDLE = SIDE // 2  # px of the tangent point in a tract
@@ -177,7 +178,8 @@ def coadd(sky: hsc.Sky, tract: int, band: str, x0: int, y0: int, width: int, hei
     """
     light = model(sky, tract, x0, y0, width, height)[BANDS.index(band)]
     variance = np.float32(sky_sigma(sky, band) ** 2) * (1 + np.maximum(light, 0) / np.float32(level(band)))
-    white = hashing.pixel_normals(hashing.key(sky.seed, "rubin", sky.rubin_depth, tract, band), y0 - 1, x0 - 1, height + 2, width + 2)
+    key = hashing.key(sky.seed, "rubin", sky.rubin_depth, tract, band)
+    white = hashing.pixel_normals(key, y0 - 1, x0 - 1, height + 2, width + 2)
     rows = hsc.TAPS[0] * white[:-2] + hsc.TAPS[1] * white[1:-1] + hsc.TAPS[2] * white[2:]
     noise = hsc.TAPS[0] * rows[:, :-2] + hsc.TAPS[1] * rows[:, 1:-1] + hsc.TAPS[2] * rows[:, 2:]
     image = light + noise * np.sqrt(variance)

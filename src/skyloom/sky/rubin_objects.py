@@ -1,4 +1,4 @@
-"""Rubin's Object table on the embedded sky: deblended sources with the fluxes, shapes and PSF moments that a pipeline measures."""
+"""Rubin's Object table on the embedded sky: deblended sources with the fluxes, shapes and PSF moments of a pipeline."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def _columns(sky, source, tracts, x, y, fluxes) -> dict[str, np.ndarray]:
     snr = fluxes["i"][0] / fluxes["i"][1]
     galaxy = (source["kind"] == 0) & ((radius > 0.15) | (sharp < 0.5)) | (source["kind"] == 1) & (snr < 10) & (sharp < 0.1)
     out = {"objectId": own, "coord_ra": source["ra"], "coord_dec": source["dec"], "tract": tracts,
-           "patch": row * rubin.ACROSS + column, "refBand": np.full(len(ids), "i", object), "refExtendedness": galaxy.astype(float),
+           "patch": row * rubin.ACROSS + column, "refBand": np.full(len(ids), "i", object),
+           "refExtendedness": galaxy.astype(float),
            "ebv": dust.ebv(sky.seed, sky.reddening, source["ra"], source["dec"]) if sky.reddening else np.zeros(len(ids))}
     out |= _sersic(source, radius, _normal(ids, sky.seed, "rubin size"), snr)
     for band, (flux, error) in fluxes.items():

@@ -38,7 +38,8 @@ def run(args) -> None:
     except (ValueError, OSError) as error:
         raise InputError(f"serve-sky can't start: {error}; change the option") from None
     # an account of its own: a rehearsal needs nobody's real one
-    print(json.dumps({"url": server.url, "services": world.urls(server.url), "account": hsc.ACCOUNT, "token": rubin.TOKEN}), flush=True)
+    print(json.dumps({"url": server.url, "services": world.urls(server.url), "account": hsc.ACCOUNT, "token": rubin.TOKEN}),
+          flush=True)
     try:
         server.serve_forever(0.1)
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ from skyloom.sky import hashing, hsc, rubin, rubin_objects
 from skyloom.sky.servers import fitsbytes, forms, tables
 from skyloom.sky.servers.app import Reply, Request
 
-TOKEN = "gt-embedded.sky"  # noqa: S105  (a token of its own: a rehearsal needs nobody's real one)
+TOKEN = "gt-embedded.sky"  # of its own: a rehearsal needs nobody's real one
 PUBLISHED = {"tap_url": "/rubin/api/tap", "sia_url": "/rubin/api/sia/dp1/query", "datalink_url": "/rubin/api/datalink/links",
              "soda_url": "/rubin/api/cutout/sync"}
 STORE = "/rubin-store/"
@@ -113,8 +113,8 @@ class Platform:
         name = _uuid(self.sky, tract, patch, band)
         link = f"http://{request.headers.get('Host', '')}{PUBLISHED['datalink_url']}?ID={quote(_did(name, ''), safe='')}"
         region = "POLYGON ICRS " + " ".join(f"{v:.8f}" for corner in rubin.corners(tract, patch) for v in corner)
-        return ("LSST.DP1", "image", "lsst.deep_coadd", 3, _did(name, "usdac/"), link, VOTABLE + ";content=datalink", region, band,
-                tract, patch)
+        return ("LSST.DP1", "image", "lsst.deep_coadd", 3, _did(name, "usdac/"), link, VOTABLE + ";content=datalink", region,
+                band, tract, patch)
 
     def _links(self, request: Request, server) -> Reply:
         """A dataset's links: the whole file behind a signed one, and the cutout service at three levels of detail."""
@@ -150,7 +150,7 @@ class Platform:
 
     def _asked(self, fields) -> tuple:
         for key in ("ID", "CUTOUTDETAIL"):
-            if len(fields[key]) > (1 if key == "ID" else 1):
+            if len(fields[key]) > 1:
                 raise Usage(f"{key} given more than once")
         name = _dataset(self.sky, fields["ID"][0]) if fields["ID"] else None
         if name is None:

@@ -82,8 +82,8 @@ class ImagingSurvey:
         return self.client(self, settings, ra, dec)
 
     def tiles(self, settings: dict, ra, dec, side: int):
-        """The client of scenes: as `cutouts`, for tiles of `side` px around positions (deg), whatever `sizes` allows a stamp. Each
-        band's `Stamp` of a tile has the gnomonic WCS (`crval, crpix, cd`) of its own pixels."""
+        """The client of scenes: as `cutouts`, for tiles of `side` px around positions (deg), whatever `sizes` allows a stamp.
+        Each band's `Stamp` of a tile has the gnomonic WCS (`crval, crpix, cd`) of its own pixels."""
         return self.client(self, {**settings, "size": side}, ra, dec)
 
 

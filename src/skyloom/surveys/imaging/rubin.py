@@ -281,11 +281,11 @@ SERVICE = Service(
               "soda_url": "https://data.lsst.cloud/api/cutout/sync"},
     rpm=2, streams=1, most_streams=4, timeout_s=120, total_s=2400, wait_initial_s=2.0, token="SKYLOOM_RSP_TOKEN", handover=True)
 
-# Pivots are those of LSST's filters (2023); ComCam's mean wavelengths lie within 2 nm of them. Widths: median of the visits in the Extended Chandra Deep Field
-# South (the coadds'). Extinction: Schlafly & Finkbeiner (2011), table 6.
+# Pivots are those of LSST's filters (2023); ComCam's mean wavelengths lie within 2 nm of them. Widths:
+# median of the visits in the Extended Chandra Deep Field South (the coadds'). Extinction: Schlafly & Finkbeiner (2011), table 6.
 SURVEY = ImagingSurvey(
     name="rubin", title="Rubin DP1 deep coadds",
-    bands={"u": 371.6, "g": 478.7, "r": 620.8, "i": 754.9, "z": 867.4, "y": 974.6}, scale=0.2,
+    bands={"u": 371.6, "g": 478.7, "r": 620.8, "i": 754.9, "z": 867.5, "y": 974.7}, scale=0.2,
     size=128, sizes=(16, 2000), fwhm={"u": 1.43, "g": 1.17, "r": 1.09, "i": 1.01, "z": 1.00, "y": 1.07},
     zero_point="31.4: pixels are in nJy", ivar_sources=("archive",),
     extinction={"u": 4.145, "g": 3.237, "r": 2.273, "i": 1.684, "z": 1.323, "y": 1.088}, aperture=5.0,
