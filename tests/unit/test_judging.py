@@ -107,7 +107,8 @@ def test_the_threshold_is_the_lowest_score_that_stays_pure():
     score, true = np.array([0.9, 0.8, 0.7, 0.7, 0.6, 0.5]), np.array([1, 1, 1, 0, 1, 0])
     assert judging.threshold(score, true, 0.8) == 0.6  # 4 of 5; at .7, which two share, 3 of 4
     assert judging.threshold(score, true, 0.96) == 0.8
-    assert judging.threshold(score, np.zeros(6), 0.5) == np.inf == judging.threshold(np.zeros(0), np.zeros(0))
+    assert judging.threshold(score, np.zeros(6), 0.5) == np.inf
+    assert judging.threshold(score, np.ones(6)) == 0 == judging.threshold(np.zeros(0), np.zeros(0))
 
 
 def test_tuning_takes_the_most_complete_setting_that_can_be_pure():

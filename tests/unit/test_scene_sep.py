@@ -159,8 +159,9 @@ def test_tuned_run_and_judged_by_the_verbs(tmp_path, capsys):
     for part in ("validation", "testing"):
         for name in ("sep", "net"):
             out = tmp_path / f"detections/{name}/{part}_000.parquet"
-            assert main(["detect-sep", files[part], "--settings", json.dumps(own), "--tuned", str(tmp_path / "tuned.json"), "--out",
-                         str(out), "--masks", str(out).replace(".parquet", "_masks.h5")]) == 0
+            masks = str(out).replace(".parquet", "_masks.h5")
+            assert main(["detect-sep", files[part], "--settings", json.dumps(own), "--tuned", str(tmp_path / "tuned.json"),
+                         "--out", str(out), "--masks", masks]) == 0
     lost = pandas.read_parquet(out)  # the second detector loses a true source
     truth = pandas.read_parquet(tmp_path / "scenes/truth/testing_000.parquet")
     lost = lost[np.hypot((lost["ra"] - truth["ra"][0]) * 0.94, lost["dec"] - truth["dec"][0]) * 3600 > 1]

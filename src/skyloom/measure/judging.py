@@ -83,11 +83,14 @@ def matched(truth: dict, found: dict, band: str, least: float = 0.0) -> Sample:
 
 
 def threshold(score, true, least: float = PURE) -> float:
-    """The lowest score at and above which a share `least` of detections is true (n,) bool; infinite where none is."""
+    """The lowest score at and above which a share `least` of detections is true (n,) bool: 0 where all together are so pure,
+    infinite where none is."""
     order = np.argsort(-np.asarray(score), kind="stable")
     score, good = np.asarray(score)[order], np.cumsum(np.asarray(true, bool)[order])
     last = np.append(score[1:] < score[:-1], True) if len(score) else np.zeros(0, bool)  # of those with one score
     pure = np.flatnonzero(last & (good >= least * np.arange(1, len(score) + 1)))
+    if not len(score) or len(pure) and pure[-1] == len(score) - 1:
+        return 0.0
     return float(score[pure[-1]]) if len(pure) else np.inf
 
 
