@@ -83,11 +83,14 @@ def matched(truth: dict, found: dict, band: str, least: float = 0.0) -> Sample:
 
 
 def threshold(score, true, least: float = PURE) -> float:
-    """The lowest score at and above which a share `least` of detections is true (n,) bool; infinite where none is."""
+    """The lowest score at and above which a share `least` of detections is true (n,) bool: 0 where all together are so pure,
+    infinite where none is."""
     order = np.argsort(-np.asarray(score), kind="stable")
     score, good = np.asarray(score)[order], np.cumsum(np.asarray(true, bool)[order])
     last = np.append(score[1:] < score[:-1], True) if len(score) else np.zeros(0, bool)  # of those with one score
     pure = np.flatnonzero(last & (good >= least * np.arange(1, len(score) + 1)))
+    if not len(score) or len(pure) and pure[-1] == len(score) - 1:
+        return 0.0
     return float(score[pure[-1]]) if len(pure) else np.inf
 
 
@@ -180,7 +183,7 @@ def _fluxes(sample, tiles, bands, common) -> dict:
     truth, out = sample.truth, {}
     gold = common & truth["gold"] & (sample.groups.partner >= 0)
     for where, inside in (pair for pair in _inside(truth) if pair[0][0] in ("", "mag", "within_arcsec")):
-        magnitudes = {}
+        magnitudes, few = {}, tiles.few() if where[0] else tiles
         for band in bands:
             got, true = sample.measured(f"{band}_flux"), truth[f"{band}_flux"]
             relative, pull = got / np.where(true > 0, true, 1) - 1, (got - true) / sample.measured(f"{band}_flux_err")
@@ -190,13 +193,13 @@ def _fluxes(sample, tiles, bands, common) -> dict:
                                              ("flux_pull_nmad", nmad, pull)):
                 some = rows & np.isfinite(values)
                 if some.any():
-                    out["gold", *where, metric, band] = tiles.statistic(function, [values[some]], truth["tile_id"][some])
+                    out["gold", *where, metric, band] = few.statistic(function, [values[some]], truth["tile_id"][some])
         first, middle = bands[0], bands[len(bands) // 2]
         colour = magnitudes[first] - magnitudes[middle]
         some = gold & inside & np.isfinite(colour)
         if some.any() and first != middle:
             key = ("gold", *where, "colour_nmad", f"{first}-{middle}")
-            out[key] = tiles.statistic(nmad, [colour[some]], truth["tile_id"][some])
+            out[key] = few.statistic(nmad, [colour[some]], truth["tile_id"][some])
     return out
 
 

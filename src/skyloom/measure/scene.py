@@ -41,7 +41,8 @@ def detected(tile: dict, options: dict | None = None) -> dict:
     use = np.flatnonzero(np.asarray(tile["ok"], bool))
     image, ivar = (np.nan_to_num(np.asarray(tile[name], np.float32)[use], nan=0, posinf=0) for name in ("image", "ivar"))
     lost = np.asarray(tile["mask"], bool)[use] | (ivar <= 0)
-    stack, empty = blend.stacked(image, ivar, lost) if len(use) else (np.zeros((1, 1), np.float32), np.ones((1, 1), bool))
+    nothing = np.zeros(np.shape(tile["image"])[1:], np.float32)
+    stack, empty = blend.stacked(image, ivar, lost) if len(use) else (nothing, nothing == 0)
     found, segments = _extracted(stack, empty, options)
     x0, x1, y0, y1 = tile["core"]
     px, py = np.floor(found["x"] + 0.5), np.floor(found["y"] + 0.5)
@@ -113,8 +114,9 @@ class _Light:
             out["compact"].append(_ratio(plane, x, y, width) / compact - 1)
         total = sep.sum_ellipse(pixels[-1], *own, kron, subpix=5)[0][0]
         half, _ = sep.flux_radius(pixels[-1], [x], [y], [kron * a], 0.5, normflux=[total], subpix=5)
-        lost = float(np.mean(self.bad[cut][max(int(y) - 2, 0):int(y) + 3, max(int(x) - 2, 0):int(x) + 3]))
-        return out | {"half": float(half[0]) if total > 0 else np.nan, "bad": lost}
+        row, column = round(y), round(x)
+        middle = self.bad[cut][max(row - 2, 0):row + 3, max(column - 2, 0):column + 3]
+        return out | {"half": float(half[0]) if total > 0 else np.nan, "bad": bool(middle.any())}
 
 
 def _ratio(plane, x, y, width) -> float:
@@ -147,7 +149,7 @@ def _columns(tile, found, rows, use, options) -> dict:
             out |= {f"{band}_aper_flux_{k + 1}": rings[:, b, 0, k], f"{band}_aper_flux_err_{k + 1}": rings[:, b, 1, k]}
     flags = np.where(found["flag"] & sep.OBJ_MERGED, FLAGS["blended"], 0)
     flags |= np.where(found["flag"] & sep.OBJ_TRUNC, FLAGS["edge"], 0)
-    flags |= np.where(np.array([row["bad"] for row in rows]) > 0, FLAGS["masked"], 0)
+    flags |= np.where(np.array([row["bad"] for row in rows], bool), FLAGS["masked"], 0)
     flags |= np.where(suspects(out["x"] * scale, out["y"] * scale, snr, half), FLAGS["shred_suspect"], 0)
     if "saturated" in tile and n:
         flags |= np.where(tile["saturated"][np.rint(out["y"]).astype(int), np.rint(out["x"]).astype(int)], FLAGS["saturated"], 0)

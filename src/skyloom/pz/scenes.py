@@ -53,13 +53,12 @@ def judged(one: dict, zs, parts: dict, tile_id, tiles: Tiles) -> dict[tuple, Est
     """{(bin, low, high, metric, convention): estimate} of what a model `said`; objects without p(z) don't count."""
     known, out = np.isfinite(one["pit"]) & np.isfinite(one["z"]), {}
     for where, inside in parts.items():
-        rows = np.flatnonzero(known & inside)
+        rows, some = np.flatnonzero(known & inside), tiles.few() if where[0] else tiles
         at = tile_id[rows]
-        for key in POINT:
-            out[*where, key[0], f"{key[1]}|mode"] = tiles.statistic(metrics.POINT[key], [one["z"][rows], zs[rows]], at)
-        for key, name in TERMS.items():
-            out[*where, *key] = tiles.mean(one[name][rows], at)
-        out[*where, *KS] = tiles.statistic(scores.ks, [one["pit"][rows]], at)
+        found = some.statistics(lambda z, true: metrics.several(POINT, z, true), [one["z"][rows], zs[rows]], at)
+        out |= {(*where, key[0], f"{key[1]}|mode"): estimate for key, estimate in found.items()}
+        out |= {(*where, *key): some.mean(one[name][rows], at) for key, name in TERMS.items()}
+        out[*where, *KS] = some.statistic(scores.ks, [one["pit"][rows]], at)
     return out
 
 

@@ -3,11 +3,12 @@ crowding, so whole tiles are drawn, the same ones for all that is compared (Efro
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 
-BLOCK = 4_000_000  # numbers of a block of resamples that are held at once
+FEWER = 200  # resamples of bins
 
 
 @dataclass
@@ -61,17 +62,30 @@ class Tiles:
         with np.errstate(invalid="ignore", divide="ignore"):
             return Estimate(float(sums.sum() / np.float64(counts.sum())), (self.times @ sums) / (self.times @ counts), len(at))
 
+    def few(self, most: int = FEWER) -> Tiles:
+        """The same tiles with the first of the resamples: enough for what isn't the headline."""
+        out = copy.copy(self)
+        out.times = self.times[:most]
+        return out
+
     def statistic(self, function, arrays, tile_id) -> Estimate:
         """function(*arrays) of arrays (n,), NaN without objects; in a resample an object comes as often as its tile."""
+        return self.statistics(lambda *some: {"": function(*some)}, arrays, tile_id).get("", Estimate(
+            np.nan, np.full(len(self.times), np.nan), 0))
+
+    def statistics(self, function, arrays, tile_id) -> dict:
+        """`statistic` of each of the values {name: value} that a function gives; none without objects."""
         at, n = self.place(tile_id), len(tile_id)
         if not n:
-            return Estimate(np.nan, np.full(len(self.times), np.nan), 0)
-        draws = np.full(len(self.times), np.nan)
+            return {}
+        whole = function(*arrays)
+        draws = {name: np.full(len(self.times), np.nan) for name in whole}
         for k, times in enumerate(self.times):
             rows = np.repeat(np.arange(n), times[at])
             if len(rows):
-                draws[k] = function(*(values[rows] for values in arrays))
-        return Estimate(float(function(*arrays)), draws, n)
+                for name, value in function(*(values[rows] for values in arrays)).items():
+                    draws[name][k] = value
+        return {name: Estimate(float(value), draws[name], n) for name, value in whole.items()}
 
 
 def nmad(values) -> float:
