@@ -57,7 +57,7 @@ def test_a_redshift_goes_to_the_nearest_source_of_a_gold_label_and_to_no_other(t
     # the second is further from the first's label, then: a star, one fainter than gold, one that can't be found, no z, z > 4
     assert known["object_id"].tolist() == [100] and known["specz_redshift"].tolist() == [0.5]
     assert targets["object_id"].tolist() == list(range(101, 107)) and "specz_redshift" not in targets
-    assert set(known["part"]) == {"training"} and meta["archive_count"] == 1 and meta["detector"] == '"deepdisc"'
+    assert set(known["part"]) == {"training"} and meta["archive_count"] == 1 and meta["detector"] == "deepdisc"
 
 
 def test_magnitudes_keep_not_detected_and_not_observed_apart():

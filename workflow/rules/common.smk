@@ -49,8 +49,8 @@ CACHE = f"cache/{RUN}"
 # Scenes: the objects are the sources that a detector finds, the dataset a table of what it measures.
 ON_SCENES = bool(config["scenes"]["survey"])
 # Local images without a table have no redshifts: they are targets, up to the dataset.
-LABELLED = ON_SCENES or config["archive"] != "local" or "training" in config["local"]["tables"]
-SAMPLES = (["specz"] if LABELLED else []) + (
+LABELLED = config["archive"] != "local" or "training" in config["local"]["tables"]
+SAMPLES = (["found" if ON_SCENES else "specz"] if LABELLED else []) + (
     ["targets"] if ON_SCENES or config["targets"]["kind"] != "none" or not LABELLED else []
 )
 SPLITS = (["training", "validation", "testing"] if LABELLED else []) + (
@@ -191,7 +191,7 @@ def count_bands():
     return len({row["band"] for row in manifest_rows()})
 
 
-OWN_IMAGES = config["archive"] == "local" and IMAGES
+OWN_IMAGES = config["archive"] == "local" and bool(config["local"]["images"])
 
 
 def dataset_name(split, size, bands=None):
@@ -208,7 +208,7 @@ def dataset_name(split, size, bands=None):
 
 # How many bands the user's own images have is in the name that is asked for.
 PACKED = dataset_name("{split}", "{size}", "{bands}" if OWN_IMAGES else None)
-PACK_LOG = "_{bands}x{size}" if OWN_IMAGES else "_{size}" if IMAGES else ""
+PACK_LOG = ("_{bands}x{size}" if OWN_IMAGES else "_{size}") if IMAGES else ""
 SIZES = config["stamps"]["packed"] if IMAGES else [0]
 
 
@@ -219,7 +219,7 @@ def packed(splits):
 
 def packed_size(wildcards):
     """The size that is asked for; a sentence where the name asks for other bands than the manifest has."""
-    if OWN_IMAGES and int(wildcards.bands) != count_bands():
+    if OWN_IMAGES and IMAGES and int(wildcards.bands) != count_bands():
         raise WorkflowError(f"skyloom: the manifest names {count_bands()} bands, not {wildcards.bands}")
     return wildcards.get("size", 0)
 
@@ -243,7 +243,7 @@ def fusion_tables():
 
 
 # Samples that one archive answers; a compilation of surveys is made by its own rules.
-ASKED = "targets" if COMPILED else "specz|targets"
+ASKED = "|".join([*([] if COMPILED else ["specz"]), "targets", *(["found"] if ON_SCENES else [])])
 
 
 wildcard_constraints:

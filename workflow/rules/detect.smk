@@ -78,7 +78,7 @@ if ON_SCENES:
                 path for name in DETECTORS if name != DETECTOR for path in detection_files(name)
             ],
         output:
-            known=f"{RESULTS}/specz/raw.parquet",
+            known=f"{RESULTS}/found/raw.parquet",
             targets=f"{RESULTS}/targets/raw.parquet",
         log:
             f"logs/{RUN}/pack_detections.log",

@@ -274,7 +274,9 @@ def query_arguments(wildcards):
 def cut_settings(wildcards):
     """The cuts; a table makes no magnitude cut, because 99 and -99 are states there, not mistakes."""
     own = config["cuts"] | {"region": config["query"]["region"]}
-    if config["archive"] == "local" or ON_SCENES:
+    if ON_SCENES and wildcards.sample in SAMPLES:
+        own |= {"magnitudes": False, "region": None}
+    if config["archive"] == "local":
         own |= {"magnitudes": False}
     if wildcards.sample == "targets":
         own |= {"isprimary": False}

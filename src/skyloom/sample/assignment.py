@@ -21,6 +21,7 @@ class Assignment:
     told: str
 
 
+KNOWN = ("specz", "found")  # samples with redshifts: of an archive's rows, of sources found in scenes
 LEAKS = ("check", "pairs", "unchecked", "method")
 
 
@@ -36,7 +37,7 @@ def assign(frame, settings: dict, sides=None) -> Assignment:
     n, whole = len(frame), "ra" in frame and "dec" in frame
     ra, dec = (frame[name].to_numpy(float) if whole else np.full(n, np.nan) for name in ("ra", "dec"))
     side = np.broadcast_to(float(settings["stamp_arcsec"]) if sides is None else np.asarray(sides, float), (n,))
-    labelled, placed, group = (frame["sample"] == "specz").to_numpy(), splits.positions(ra, dec, n), settings["group_arcsec"]
+    labelled, placed, group = frame["sample"].isin(KNOWN).to_numpy(), splits.positions(ra, dec, n), settings["group_arcsec"]
     split = _drawn(frame, labelled, ra, dec, settings)
     subset, held = np.full(n, "", object), split == "validation"
     subset[held] = splits.halves(frame["object_id"][held], settings["seed"], ra[held], dec[held], group)

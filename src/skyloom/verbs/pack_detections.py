@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def run(args) -> None:
                          "that has a redshift; give labels with redshifts, or loosen `scenes.gold`")
     text = " ".join(args.detections)
     about = {"query": text, "query_sha256": hashlib.sha256(text.encode()).hexdigest(),
-             "detector": json.dumps(store.parquet_meta(args.detections[0]).get("detector", settings["detector"]))}
+             "detector": settings["detector"], "detector_weights": store.parquet_meta(args.detections[0]).get("weights", "")}
     for path, rows in ((args.known, known), (args.targets, ~known)):
         kept = frame[rows] if path == args.known else frame[rows].drop(columns="specz_redshift")
         store.write_parquet(path, kept.reset_index(drop=True),
