@@ -48,7 +48,7 @@ MARKS = ("<!-- families: written by docs/make_tables.py -->", "<!-- end of famil
 IMAGING = ("<!-- imaging surveys: written by docs/make_tables.py -->", "<!-- end of imaging surveys -->")
 KINDS = {"number": "a number", "array": "a list", "object": "a mapping"}
 READS = {"columns": "magnitudes and other columns", "stamps": "magnitudes and stamps of the run's survey",
-         "surveys": "stamps of several surveys, E(B-V)"}
+         "surveys": "stamps of several surveys, E(B-V)", "scenes": "tiles of a survey"}
 
 
 def allowed(constraints: dict) -> str:
@@ -87,7 +87,7 @@ def shown(default) -> str:
     if default is None or default in ("", ()):
         return "none"
     if isinstance(default, tuple):
-        return ", ".join(default)
+        return ", ".join(map(str, default))
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
