@@ -41,12 +41,17 @@ class Place:
         return labels.owned(x, y, self.core)
 
 
+def place(handle, k: int) -> Place:
+    """Where tile `k` of an open file of scenes lies."""
+    return Place(int(handle["tile_id"][k]), *(handle[name][k] for name in ("crval", "crpix", "cd", "core")))
+
+
 def tile(handle, k: int) -> tuple[inputs.Tile, Place]:
     """Tile `k` of an open file of scenes."""
     about = handle.attrs
     seen = inputs.Tile(handle["image"][k], handle["ivar"][k], handle["psf_fwhm"][k], tuple(str(about["bands"]).split(",")),
                        float(about["pixel_scale"]), str(about.get("unit", "nJy")))
-    return seen, Place(int(handle["tile_id"][k]), *(handle[name][k] for name in ("crval", "crpix", "cd", "core")))
+    return seen, place(handle, k)
 
 
 def found(model, card, seen: inputs.Tile, place: Place, precision: str, device) -> detect.Found:

@@ -17,6 +17,7 @@ BLOCK, MARGIN = 1056, 96  # px: larger tiles are seen in parts, which share a ma
 AT_ONCE = 256  # sources whose pixels are in memory
 CONTAINED, FAINTER = 0.6, 0.5  # a source of whose centre others have so much, one of them brighter by this, is a shred of it
 BLENDED, SUSPECT, HIDDEN, NEAR = 0.1, 0.4, 0.2, 5.0
+UNSEEN = 0.95  # share of a source's weight without data from which a band has no flux
 PEAK = 50.0  # S/N: where the data end at the centre of such a source, it is saturated
 
 
@@ -62,21 +63,15 @@ def detected(model: Scene, card: Card, tile: inputs.Tile, positions: np.ndarray 
     image, ivar = inputs.cleaned(tile.image, tile.ivar)
     tile = replace(tile, image=image, ivar=ivar)
     least = threshold if threshold is not None else (card.facts or {}).get("threshold", 0.5)
-    return blockwise(tile, positions, lambda part, at: _part(model, card, part, at, least, precision, device))
-
-
-def blockwise(tile: inputs.Tile, positions: np.ndarray | None, look) -> Found:
-    """What `look(tile, positions)` finds in a clean tile, which it sees in blocks where it is large; or, in their order, what is
-    at positions (n, 2) px."""
-    rows, columns = tile.image.shape[1:]
+    rows, columns = image.shape[1:]
     parts = []
     for (y0, y1, low, high), (x0, x1, left, right) in ((a, b) for a in _blocks(rows) for b in _blocks(columns)):
-        part = replace(tile, image=tile.image[:, y0:y1, x0:x1], ivar=tile.ivar[:, y0:y1, x0:x1],
+        part = replace(tile, image=image[:, y0:y1, x0:x1], ivar=ivar[:, y0:y1, x0:x1],
                        saturated=None if tile.saturated is None else tile.saturated[y0:y1, x0:x1])
         mine = None
         if positions is not None:
             mine = np.flatnonzero(_within(positions[:, 0], left, right, columns) & _within(positions[:, 1], low, high, rows))
-        found = look(part, None if mine is None else positions[mine] - (x0, y0))
+        found = _part(model, card, part, None if mine is None else positions[mine] - (x0, y0), least, precision, device)
         found.x, found.y = found.x + x0, found.y + y0
         found.mask_box[:, :2] += (x0, y0)
         if positions is None:
@@ -121,13 +116,12 @@ def _edges(found: Found, rows: int, columns: int) -> Found:
 def _part(model, card, tile, positions, least: float, precision, device) -> Found:
     """Sources of one block."""
     model.eval()
-    pixels = inputs.pixels(tile.image[None], tile.ivar[None], np.asarray(tile.psf_fwhm)[None], model.constants, model.scale, device)
+    width = np.asarray(tile.psf_fwhm)[None]
+    pixels = inputs.pixels(tile.image[None], tile.ivar[None], width, model.constants, model.scale, device)
     with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         maps = model.maps(pixels)
     if positions is None:
         at = _seen(peaks.found(maps, LEAST), tile)
-        if not len(at.x):
-            return _nothing(model, card, tile, pixels, maps, device)
         first = _measured(model, pixels, maps, at)
         score = _scores(at, first)
         shred = _shreds(at, first)
@@ -137,17 +131,8 @@ def _part(model, card, tile, positions, least: float, precision, device) -> Foun
     else:
         at, shreds = _given(maps, positions, device), 0
         score = None
-    if not len(at.x):
-        return _nothing(model, card, tile, pixels, maps, device)
     second = _measured(model, pixels, maps, at, masks=True)
     return _found(model, card, tile, at, second, _scores(at, second) if score is None else score, shreds)
-
-
-def _nothing(model, card, tile, pixels, maps, device) -> Found:
-    """No source, with the shapes of some: what a centre would get, without it."""
-    at = _given(maps, np.zeros((1, 2)), device)
-    found = _measured(model, pixels, maps, at, masks=True)
-    return _found(model, card, tile, at, found, _scores(at, found), 0).of(np.zeros(0, int))
 
 
 def _seen(at: Centres, tile) -> Centres:
@@ -162,7 +147,8 @@ def _given(maps, positions, device) -> Centres:
     x, y = torch.as_tensor(np.asarray(positions), dtype=torch.float32, device=device).reshape(-1, 2).unbind(1)
     tile = torch.zeros(len(x), dtype=torch.long, device=device)
     heat, coarse = torch.sigmoid(maps["centre"][0, 0]), torch.sigmoid(maps["coarse"][:, 0])
-    column, row = (torch.floor((p + 0.5) / inputs.CELL).long().clamp(0, n - 1) for p, n in ((x, heat.shape[1]), (y, heat.shape[0])))
+    sides = ((x, heat.shape[1]), (y, heat.shape[0]))
+    column, row = (torch.floor((p + 0.5) / inputs.CELL).long().clamp(0, n - 1) for p, n in sides)
     return Centres(tile, x, y, heat[row, column], peaks.known(coarse, tile, x, y))
 
 
@@ -247,14 +233,19 @@ def _found(model, card, tile, at, measured, score, shreds) -> Found:
     apertures = [a.double().cpu().numpy() for a in (light.aperture, light.aperture_error)]
     pz = objects.redshift().pz(said.z)
     flux, error = scale * np.sinh(value), scale * np.cosh(value) * np.exp(spread) * np.sqrt(2)
-    snr = np.sqrt(((apertures[0][:, :, 1] / apertures[1][:, :, 1]).clip(0) ** 2 * (light.unseen < 0.5).cpu().numpy()).sum(axis=1))
+    seen = (light.unseen < 0.5).cpu().numpy()
+    snr = np.sqrt(((apertures[0][:, :, 1] / apertures[1][:, :, 1]).clip(0) ** 2 * seen).sum(axis=1))
+    blind = (light.unseen > UNSEEN).cpu().numpy()
+    for values in (flux, error, *apertures):
+        values[blind] = np.nan
     boxes = np.array([(a, b, c.shape[1], c.shape[0]) for a, b, c in measured.masks], int).reshape(-1, 4)
-    return Found(x, y, score.double().cpu().numpy(), classes[:, 2] / (classes[:, 1:].sum(axis=1) + 1e-12), flux, error, *apertures,
-                 size, np.sqrt(2) * size * size_scale, snr, flags(tile, x, y, snr, light), pz["weights"], pz["means"], pz["stds"],
-                 raw, log_scale, boxes, [c for _, _, c in measured.masks], shreds)
+    p_star = classes[:, 2] / (classes[:, 1:].sum(axis=1) + 1e-12)
+    return Found(x, y, score.double().cpu().numpy(), p_star, flux, error, *apertures, size, np.sqrt(2) * size * size_scale, snr,
+                 _flags(tile, x, y, snr, light), pz["weights"], pz["means"], pz["stds"], raw, log_scale, boxes,
+                 [c for _, _, c in measured.masks], shreds)
 
 
-def flags(tile, x, y, snr, light) -> np.ndarray:
+def _flags(tile, x, y, snr, light) -> np.ndarray:
     """(n,) bits FLAGS."""
     others, unseen = light.others.cpu().numpy(), light.unseen.cpu().numpy()
     covered = (tile.ivar > 0).any(axis=(1, 2))
