@@ -60,6 +60,13 @@ def found(model, card, seen: inputs.Tile, place: Place, precision: str, device) 
     return out.of(np.flatnonzero(place.owns(out.x, out.y)))
 
 
+def every(handle, model, card, device):
+    """(place, bands, found) of every tile of an open file of scenes."""
+    for k in range(len(handle["tile_id"])):
+        seen, where = tile(handle, k)
+        yield where, seen.bands, found(model, card, seen, where, card.precision, device)
+
+
 def forced(model, card, seen: inputs.Tile, x, y, precision: str, device) -> detect.Found:
     """What is at positions (n,) px, among the sources that are found beside them, so that light is shared with these."""
     asked = np.stack([x, y], axis=1)
@@ -71,10 +78,12 @@ def forced(model, card, seen: inputs.Tile, x, y, precision: str, device) -> dete
     return out.of(np.arange(len(asked)))
 
 
-def table(out: detect.Found, place: Place, bands) -> dict[str, np.ndarray]:
-    """Columns of sources: place, score, class, fluxes in nJy, size in arcsec, flags."""
+def table(out: detect.Found, place: Place, bands, detector: str) -> dict[str, np.ndarray]:
+    """Columns of sources: id, place, score, class, fluxes in nJy, size in arcsec, flags."""
+    from skyloom.measure import scene  # sep is not where networks are trained
+
     ra, dec = place.sky(out.x, out.y)
-    columns = {"ra": ra, "dec": dec, "tile_id": np.full(len(out.x), place.tile_id, np.int64), "x": out.x, "y": out.y,
+    columns = {"object_id": scene.ids(place.tile_id, detector, len(out.x)), "ra": ra, "dec": dec, "tile_id": np.full(len(out.x), place.tile_id, np.int64), "x": out.x, "y": out.y,
                "score": out.score, "p_star": out.p_star}
     for b, band in enumerate(bands):
         columns |= {f"{band}_flux": out.flux[:, b], f"{band}_flux_err": out.flux_err[:, b]}
@@ -83,6 +92,11 @@ def table(out: detect.Found, place: Place, bands) -> dict[str, np.ndarray]:
                         f"{band}_aper_flux_err_{k + 1}": out.aper_flux_err[:, b, k]}
     size = {name: getattr(out, name) for name in ("half_light_radius", "half_light_radius_err", "snr")}
     return columns | size | {"detect_flags": np.asarray(out.flags).astype(np.int32)}
+
+
+def together(parts: list[dict]) -> dict[str, np.ndarray]:
+    """Columns of several tiles as one."""
+    return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
 
 
 def pz(out: detect.Found) -> dict[str, np.ndarray]:

@@ -43,7 +43,7 @@ def run(args) -> None:
         with store.reading(path) as handle:
             seen, place = sources.tile(handle, k)
         out = sources.forced(model, card, seen, *(v for v in place.pixel(ra[rows], dec[rows])), card.precision, device)
-        for name, values in (sources.table(out, place, seen.bands) | sources.pz(out)).items():
+        for name, values in (sources.table(out, place, seen.bands, card.model) | sources.pz(out)).items():
             blank = np.full((len(ra), *values.shape[1:]), np.nan if values.dtype.kind == "f" else 0, values.dtype)
             columns.setdefault(name, blank)[rows] = values
     if not columns:
