@@ -83,8 +83,9 @@ def table(out: detect.Found, place: Place, bands, detector: str) -> dict[str, np
     from skyloom.measure import scene  # sep is not where networks are trained
 
     ra, dec = place.sky(out.x, out.y)
-    columns = {"object_id": scene.ids(place.tile_id, detector, len(out.x)), "ra": ra, "dec": dec, "tile_id": np.full(len(out.x), place.tile_id, np.int64), "x": out.x, "y": out.y,
-               "score": out.score, "p_star": out.p_star}
+    n = len(out.x)
+    columns = {"object_id": scene.ids(place.tile_id, detector, n), "ra": ra, "dec": dec,
+               "tile_id": np.full(n, place.tile_id, np.int64), "x": out.x, "y": out.y, "score": out.score, "p_star": out.p_star}
     for b, band in enumerate(bands):
         columns |= {f"{band}_flux": out.flux[:, b], f"{band}_flux_err": out.flux_err[:, b]}
         for k in range(out.aper_flux.shape[2]):

@@ -77,8 +77,8 @@ def _catalog(card, members, columns: dict) -> dict:
     """The columns of a catalog at the positions that were asked for."""
     n = len(members)
     mixture = {name: columns.pop(own).astype(float) for name, own in FORM.items()}
-    table = columns | {"object_id": members["object_id"].to_numpy(), "ra": members["ra"].to_numpy(float),
-                       "dec": members["dec"].to_numpy(float), "split": np.full(n, "target", object), "subset": np.full(n, "", object)}
+    table = columns | {name: members[name].to_numpy() for name in ("object_id", "ra", "dec")}
+    table |= {"split": np.full(n, "target", object), "subset": np.full(n, "", object)}
     table |= {"source_id": members["source_id"].to_numpy()} if "source_id" in members else {}
     one = {"model": card.model, "seed": card.seed, "object_id": table["object_id"], "z": distribution.mean(mixture), **mixture}
     carried = [name for name in columns if name not in ("ra", "dec", "x", "y")]
