@@ -123,6 +123,30 @@ def steps(folder: Path) -> list[str]:
     return lines
 
 
+def ceilings(folder: Path, paired) -> list[str]:
+    """What the truth in place of the fit gains over the first model, and which share of that the other models gain."""
+    if not (folder / "evaluation" / "ceilings.csv").exists():
+        return []
+    table = read(folder, "ceilings")
+    gains = {"cde_loss histogram": "difference", "nmad 1.4826mad(1+z)": "ratio", "outlier_fraction 0.05": "ratio"}
+    lines = ["", "## Ceilings", "", "`hybrid` with the group `bulge_disk` made of the true light of bulge and disc (`python "
+             "benchmarks/ceilings.py`): `ideal` with noise by the covariance of the fit, `noiseless` without. Shares are gains "
+             "over those of `ideal`, the gain of a ratio being what it lacks to 1.", "",
+             "| training objects | | CDE loss, difference | NMAD, ratio | > .05, ratio |", "|---" * 5 + "|"]
+    for size, block in table.groupby("n_train"):
+        of = {name: rows.set_index("key") for name, rows in block.groupby("model_a", sort=False)}
+        lines += [f"| {size:,} | {name} | " + " | ".join(
+            interval(rows.loc[key], what, f"{what}_lo95", f"{what}_hi95") for key, what in gains.items()) + " |"
+            for name, rows in of.items()]
+        whole = paired[(paired["n_train"] == size) & (paired["subset"] == "")]
+        for model, rows in whole.groupby("model_a", sort=False):
+            rows = rows.set_index("key")
+            shares = [(rows.loc[key, what] - (what == "ratio")) / (of["ideal"].loc[key, what] - (what == "ratio"))
+                      for key, what in gains.items()]
+            lines.append(f"| {size:,} | {model}, share | {' | '.join(f'{share:.2f}' for share in shares)} |")
+    return lines
+
+
 def chosen(folder: Path) -> list[str]:
     """What cross-validation chose at each size."""
     found = [(path.parent.name, json.loads(path.read_text(encoding="utf-8"))["chosen"])
@@ -150,6 +174,7 @@ def page(folder: Path) -> str:
         lines += ["", "Means of single seeds, resampled too, so that intervals hold the scatter of trainings:", "",
                   *pairs(trained, "")] if len(trained) else []
         lines += ["", "## The others against one another", "", *among(others)] if len(others) else []
+    lines += ceilings(folder, paired)
     for subset in [name for name in dict.fromkeys(table["subset"]) if name]:
         lines += ["", f"## {subset}", "", *curves(table, subset)]
         lines += ["", f"Against {first}:", "", *pairs(paired, subset)] if len(paired) else []
