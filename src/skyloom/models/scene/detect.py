@@ -15,7 +15,8 @@ FLAGS = {"blended": 1, "edge": 2, "saturated": 4, "shredded": 8, "masked": 16}
 LEAST = 0.1  # heat of a peak that is looked at
 BLOCK, MARGIN = 1056, 96  # px: larger tiles are seen in parts, which share a margin
 AT_ONCE = 256  # sources whose pixels are in memory
-CONTAINED, FAINTER = 0.6, 0.5  # a source of whose centre others have so much, one of them brighter by this, is a shred of it
+# a source of whose centre others have so much, one of them brighter by this, and that is spurious with this chance, is a shred
+CONTAINED, FAINTER, DOUBT = 0.6, 0.5, 0.2
 BLENDED, SUSPECT, HIDDEN, NEAR = 0.1, 0.4, 0.2, 5.0
 UNSEEN = 0.95  # share of a source's weight without data from which a band has no flux
 PEAK = 50.0  # S/N: where the data end at the centre of such a source, it is saturated
@@ -230,8 +231,9 @@ def _scores(at, measured) -> torch.Tensor:
 
 
 def _shreds(at, measured) -> torch.Tensor:
-    """(n,) bool: sources whose own centre is mostly others', one of which, nearby, is brighter."""
-    out = measured.light.others > CONTAINED
+    """(n,) bool: doubtful sources whose own centre is mostly others', one of which, nearby, is brighter. A faint companion that
+    the network is sure of stays."""
+    out = (measured.light.others > CONTAINED) & (torch.softmax(measured.said.classes, dim=1)[:, 0] > DOUBT)
     rows = torch.nonzero(out).flatten()
     if len(rows):
         flux = measured.light.isophote.sum(dim=1)
