@@ -9,7 +9,7 @@ from skyloom.sky import geometry, hsc, population, render
 def make(stem, count: int, ra: float, side: int = 256, seed: int = 1):
     """[[tiles], [labels]] files of `count` tiles along a line of right ascension, HSC's bands and depth, white noise."""
     sky, rng = hsc.Sky(seed=seed, footprint=(0.0, 360.0, -1.0, 5.0), hole_rate=0.0), np.random.default_rng(seed)
-    sigma, level = (np.array([found(b) for b in hsc.BANDS], np.float32)[:, None, None] for found in (hsc.sky_sigma, hsc.sky_level))
+    sigma, level = (np.array([of(b) for b in hsc.BANDS], np.float32)[:, None, None] for of in (hsc.sky_sigma, hsc.sky_level))
     rows, values, image, ivar, width, offset = [], [], [], [], [], 0
     for tile in range(count):
         light, stamps, fwhms = _scene(sky, ra + 0.013 * tile, side, sigma)

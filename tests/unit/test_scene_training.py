@@ -143,8 +143,8 @@ def test_what_does_not_fit_the_training_is_one_sentence(tmp_path):
 @pytest.mark.slow
 def test_a_tiny_network_finds_the_gold_sample_of_the_embedded_sky(tmp_path):
     """About 25 CPU-s of training: nine in ten galaxies of i < 25.3 where 93 % of what it finds is real."""
-    given = {"channels": [16, 24, 32, 48], "hidden": 64, "batch_size": 1, "crops_per_tile": 1, "steps": 420, "lr": 5e-3, "ema": 0.98,
-             "purity": 0.93, "validate_every": 1000}
+    given = {"channels": [16, 24, 32, 48], "hidden": 64, "batch_size": 1, "crops_per_tile": 1, "steps": 420, "lr": 5e-3,
+             "ema": 0.98, "purity": 0.93, "validate_every": 1000}
     paths = sky_tiles.make(tmp_path / "a", 24, 150.0), sky_tiles.make(tmp_path / "b", 8, 190.0)
     _, history, facts, *_ = trained(paths[0], given, select=paths[1], seed=1, mag=25.3,
                                     precision=scenes.precision_of("auto", CPU))
