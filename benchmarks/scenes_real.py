@@ -105,7 +105,7 @@ def scenes():
     yield "HSC COSMOS", hsc(DATA / "B_images/hsc_cosmos_real/hsc_cosmos_35.npz")[0]
     folder = DATA / "E_deepdisc/decam"
     yield "DECam g, r, z", plain([fits.getdata(folder / f"img_{band}.fits") for band in "grz"], list("grz"))
-    for path in sorted((DATA / "B_images/legacysurvey").rglob("*_ooi_*.fits"))[:2]:
+    for path in sorted((DATA / "B_images/legacysurvey").glob("testcase*/images/**/*_ooi_*.fits"))[:2]:
         with fits.open(path) as hdus:
             plane = next(hdu.data for hdu in hdus if np.ndim(hdu.data) == 2)[:512, :512]
         yield f"Legacy Survey {path.name.split('_ooi_')[1][0]}", plain([plane], [path.name.split("_ooi_")[1][0]])
