@@ -61,7 +61,8 @@ def refuse_taken(config: dict) -> None:
 
 
 def check(config: dict) -> None:
-    """InputError for a stack or a z_phot of models that can't make one."""
+    """InputError for a stack or a z_phot of models that can't make one, and for detectors of scenes that are none."""
+    check_detectors(config)
     options = {name: families.of(name).options(given) for name, given in config["models"].items()}
     with_pz = [name for name in options if families.of(name).gives_pz(options[name])]
     _stack(config["stack"], options, with_pz)
