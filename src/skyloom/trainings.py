@@ -53,12 +53,12 @@ def stands(asked: str, with_pz: list[str], learned: list[str]) -> bool:
 
 def refuse_taken(config: dict) -> None:
     """InputError for a model or a peer's table with a name of OURS, or a model that is none; a config that isn't checked yet."""
-    refuse_finders(config)
     peers = config.get("peers")
     for place, names in (("models", config.get("models")), ("peers.tables", isinstance(peers, dict) and peers.get("tables"))):
         for name in OURS:
             if isinstance(names, dict) and name in names:
                 raise InputError(f"`{place}.{name}`: the name {name} is {OURS[name]} own; rename it")
+    refuse_finders(config)
 
 
 def refuse_finders(config: dict) -> None:
