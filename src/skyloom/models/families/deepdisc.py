@@ -33,6 +33,7 @@ class Options:
     save_every: int = option(500, "steps between two states from which a killed training goes on", type="integer", minimum=1)
     validate_every: int = option(4000, "steps between two scores on validation", type="integer", minimum=1)
     purity: float = option(0.965, "purity on validation at which sources are kept", type="number", minimum=0, maximum=1)
+    calibrate_flux: bool = option(False, "fluxes are corrected by the medians found on validation", type="boolean")
     centre: float = option(1.0, "weight of the centre maps", type="number", minimum=0)
     coarse: float = option(0.3, "weight of the coarse centre map", type="number", minimum=0)
     offset: float = option(0.3, "weight of the offsets", type="number", minimum=0)
