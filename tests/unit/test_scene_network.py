@@ -238,3 +238,17 @@ def test_tiles_of_another_survey_are_one_sentence(change, words):
     model, card = network()
     with pytest.raises(InputError, match=words):
         detect.detected(model, card, replace(tile(), **change))
+
+
+def test_curves_of_a_card_are_applied_where_they_are_asked_for():
+    from dataclasses import replace
+
+    curve = {"found": [[0.0]] * 3, "true": [[0.5]] * 3, "error": [2.0] * 3}
+    at, one = np.array([[40.0, 40.0]]), tile(sources=[(40, 40, 900)])
+    found = []
+    for asked in (False, True):
+        model, card = network(calibrate_flux=asked)
+        found.append(detect.detected(model, replace(card, facts={"threshold": 0.3, "flux": curve}), one, at))
+    scale = 2 * model.flux_scale("cpu").numpy()
+    assert np.allclose(np.arcsinh(found[1].flux / scale) - np.arcsinh(found[0].flux / scale), 0.5, atol=1e-5)
+    assert np.allclose(found[0].asinh, found[1].asinh) and not np.allclose(found[0].flux_err, found[1].flux_err)

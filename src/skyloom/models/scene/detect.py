@@ -248,7 +248,8 @@ def _found(model, card, tile, at, measured, score, shreds) -> Found:
     said, light = measured.said, measured.light
     scale = 2 * model.flux_scale(at.x.device).double().cpu().numpy()
     raw, log_scale = (a.double().cpu().numpy() for a in (said.flux, said.flux_error))
-    value, spread = calibration.corrected(raw, log_scale, (card.facts or {}).get("flux"))
+    curves = (card.facts or {}).get("flux") if card.options.calibrate_flux else None
+    value, spread = calibration.corrected(raw, log_scale, curves)
     classes = torch.softmax(said.classes, dim=1).double().cpu().numpy()
     size, size_scale = np.exp(said.size.double().cpu().numpy()), np.exp(said.size_error.double().cpu().numpy())
     x, y = ((p + said.move[:, k]).double().cpu().numpy() for k, p in enumerate((at.x, at.y)))
