@@ -225,10 +225,11 @@ def _across(config: dict) -> None:
     trainings.check(config)
     local = config["local"]
     if config["archive"] == "local" and not (local["tables"].get("training") or local["images"]):
-        raise InputError("`archive: local` needs `local.tables.training` or `local.images`; "
-                         "add a second --configfile that names your files")
+        raise InputError("`archive: local` needs `local.tables.training` or `local.images`; add a config that names your files")
     _local_columns(config)
     _final_file(config)
+    acquisition.check_scenes(config)
+    trainings.check_detectors(config)
 
 
 def _local_columns(config: dict) -> None:

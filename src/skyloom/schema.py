@@ -22,6 +22,7 @@ def schema() -> dict:
     _services(known)
     _formats(known)
     _stamps(known)
+    _scenes(known)
     _models(known)
     _spectroscopic(known)
     return known
@@ -58,6 +59,11 @@ def _stamps(known: dict) -> None:
         if len(survey.ivar_sources) > 1:
             keys["ivar_source"]["properties"][survey.name] = {"enum": list(survey.ivar_sources),
                                                               "default": survey.ivar_sources[0]}
+
+
+def _scenes(known: dict) -> None:
+    """The imaging surveys whose scenes may be asked for."""
+    known["properties"]["scenes"]["properties"]["survey"]["enum"] = ["", "local", *imaging.REGISTRY]
 
 
 def _models(known: dict) -> None:

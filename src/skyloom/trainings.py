@@ -10,6 +10,7 @@ from skyloom import typed
 from skyloom.errors import InputError
 from skyloom.models import families
 
+CLASSICAL = "sep"  # the detector that learns nothing from scenes
 OURS = {"stack": "`stack`'s", "phot": "`z_phot`'s"}  # names that no model of a user's may have
 
 
@@ -24,6 +25,11 @@ def ablated(models: dict, ablations: list[str]) -> dict:
                 other, surveys = family.ablations[ablation]
                 out.setdefault(other or f"{name}_{ablation}", {**options, "surveys": list(surveys)})
     return out
+
+
+def networks(detectors: dict) -> dict[str, dict]:
+    """{name: options} of the networks among the detectors of scenes; the classical one is none."""
+    return {name: options for name, options in detectors.items() if name != CLASSICAL}
 
 
 def sweep(models: dict, grids: list[dict]) -> dict:
@@ -69,6 +75,23 @@ def check(config: dict) -> None:
     if asked not in with_pz:
         raise InputError(f"`release.z_phot` names {asked}, which gives a point without p(z); give it a `head` or name one of "
                          f"{', '.join(with_pz) or 'none'}, auto or none")
+
+
+def check_detectors(config: dict) -> None:
+    """InputError for detectors of scenes that are none or have other options, and for networks of scenes among the models."""
+    on = bool(config["scenes"]["survey"])
+    for name, given in networks(config["scenes"]["detectors"] if on else {}).items():
+        family = families.of(name)
+        if family.reads != "scenes":
+            raise InputError(f"`scenes.detectors` names {name}, which finds no sources; name {CLASSICAL} or a network of scenes")
+        family.options(given)
+    for name, given in config["models"].items():
+        family = families.of(name)
+        if family.reads == "scenes":
+            raise InputError(f"`models` names {name}, which finds the sources of scenes; name it in `scenes.detectors`")
+        if on and family.sees_stamps(family.options(given)):
+            raise InputError(f"`models` names {name}, which reads stamps, but sources of scenes have none; drop it, or empty "
+                             "`scenes.survey`")
 
 
 def _stack(asked: dict, options: dict, with_pz: list[str]) -> None:

@@ -32,6 +32,8 @@ rule train:
         weights=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.safetensors",
         card=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json",
         history=f"{RESULTS}/models/{{model}}/seed{{seed}}/history.csv",
+    wildcard_constraints:
+        model=TABLED,
     log:
         f"logs/{RUN}/train/{{model}}_seed{{seed}}.log",
     benchmark:
@@ -63,6 +65,8 @@ rule predict:
         data=model_data(SPLITS),
     output:
         predictions=f"{RESULTS}/models/{{model}}/seed{{seed}}/predictions.h5",
+    wildcard_constraints:
+        model=TABLED,
     log:
         f"logs/{RUN}/predict/{{model}}_seed{{seed}}.log",
     conda:

@@ -72,6 +72,6 @@ def _refuse_empty(frame, samples, settings) -> None:
                          "look at the causes in cutouts/, and mend the images or `split.overlap_arcsec`")
     shares = [*settings["fractions"][:2], max(settings["fractions"][2], settings.get("evaluation", False))]
     for name, share in zip(splits.NAMES, shares, strict=True):
-        if share and "specz" in samples and not (frame["split"] == name).any():
-            raise InputError(f"assign-splits left no object for {name} of {int((frame['sample'] == 'specz').sum())} with "
+        if share and set(samples).intersection(assignment.KNOWN) and not (frame["split"] == name).any():
+            raise InputError(f"assign-splits left no object for {name} of {int(frame['sample'].isin(assignment.KNOWN).sum())} with "
                              "redshifts; give more objects, or change `split`")
