@@ -109,7 +109,8 @@ def detection(folder: Path) -> list[str]:
 def plain(folder: Path, name: str) -> list[str]:
     """A table as it is."""
     found = read(folder, name)
-    return table(found.columns, ([f"{x:.4g}" if isinstance(x, float) else x for x in row] for row in found.itertuples(index=False)))
+    rows = ([f"{x:.4g}" if isinstance(x, float) else x for x in row] for row in found.itertuples(index=False))
+    return table(found.columns, rows)
 
 
 def redshifts(folder: Path) -> list[str]:

@@ -11,11 +11,11 @@ from skyloom.__main__ import main
 from skyloom.measure import scene, stars
 
 SIDE, SIGMA, SCALE, BANDS = 128, 1.0, 0.2, ["g", "i"]
-J, I = np.mgrid[:SIDE, :SIDE]
+ROW, COLUMN = np.mgrid[:SIDE, :SIDE]
 
 
 def blob(x, y, flux, width=1.6):
-    return flux * np.exp(-0.5 * ((I - x) ** 2 + (J - y) ** 2) / width**2) / (2 * np.pi * width**2)
+    return flux * np.exp(-0.5 * ((COLUMN - x) ** 2 + (ROW - y) ** 2) / width**2) / (2 * np.pi * width**2)
 
 
 def tile(sources, seed=0, number=7, **more):
@@ -27,8 +27,8 @@ def tile(sources, seed=0, number=7, **more):
     k = np.arange(-10, 11)
     psf = np.exp(-0.5 * (k[:, None] ** 2 + k**2) / 1.6**2)
     return {"image": image.astype("f4"), "ivar": np.ones((2, SIDE, SIDE), "f4"), "mask": np.zeros((2, SIDE, SIDE), bool),
-            "psf": np.stack([psf / psf.sum()] * 2), "ok": np.ones(2, bool), "bands": BANDS, "pixel_scale": SCALE, "tile_id": number,
-            "crval": np.array([10.0, 20.0]), "crpix": np.array([SIDE / 2 + 0.5] * 2),
+            "psf": np.stack([psf / psf.sum()] * 2), "ok": np.ones(2, bool), "bands": BANDS, "pixel_scale": SCALE,
+            "tile_id": number, "crval": np.array([10.0, 20.0]), "crpix": np.array([SIDE / 2 + 0.5] * 2),
             "cd": np.array([[-SCALE / 3600, 0], [0, SCALE / 3600]]), "core": np.array([8, SIDE - 8, 8, SIDE - 8])} | more
 
 
@@ -183,3 +183,23 @@ def test_tuned_run_and_judged_by_the_verbs(tmp_path, capsys):
     for figure in ("completeness", "scene", "blends"):
         assert (tmp_path / f"out/scenes_{figure}.png").stat().st_size > 5000
     assert "could not be drawn" not in capsys.readouterr().err
+    redshifts_of(tmp_path, judge, place)
+
+
+def redshifts_of(folder, judge, place):
+    """One model is right about every source of the chosen detector, the classical chain's is not."""
+    ids = pandas.read_parquet(folder / "detections/net/testing_000.parquet")["object_id"].to_numpy()
+    for model, z in (("tabular", 0.5), ("tabular_sep", 0.8)):
+        columns = {"object_id": ids, "z": np.full(len(ids), z), "weights": np.ones((len(ids), 1)),
+                   "means": np.full((len(ids), 1), z), "stds": np.full((len(ids), 1), 0.1)}
+        store.write_columns(folder / f"{model}.h5", columns, {"model": model, "seed": 1})
+    words = [w for name in ("scenes", "truth", "detections", "folder") for w in (f"--{name}", place[name])]
+    own = json.dumps(judge | {"model_against": "tabular_sep", "grid": [0, 3, 0.05]})
+    assert main(["judge-scene-redshifts", "--settings", own, "--testing", "testing_000", *words, "--thresholds",
+                 f"{place['folder']}/scenes_thresholds.csv", "--predictions", str(folder / "tabular.h5"), str(folder / "tabular_sep.h5")]) == 0
+    table = pandas.read_csv(folder / "out/scenes_redshifts.csv").fillna("").set_index(["model", "bin", "metric", "convention"])
+    assert table.loc[("tabular", "", "bias", "median(1+z)|mode"), "value"] == pytest.approx(0, abs=0.02)
+    assert table.loc[("tabular_sep", "", "bias", "median(1+z)|mode"), "value"] == pytest.approx(0.2, abs=0.02)
+    assert 14 <= table.loc[("tabular", "", "nmad", "1.4826mad(1+z)|mode"), "n"] <= 16  # galaxies alone
+    met = pandas.read_csv(folder / "out/scenes_redshift_bars.csv").set_index("bar")["met"]
+    assert met["tabular: NLL minus the classical chain's"] and not met["tabular: PIT-KS"]  # all PIT are alike
