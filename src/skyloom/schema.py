@@ -71,6 +71,7 @@ def _models(known: dict) -> None:
     names = list(families.REGISTRY)
     known["$defs"] |= {name: typed.schema(families.REGISTRY[name].Options) for name in names}
     place = {name: {"$ref": f"#/$defs/{name}"} for name in names}
+    names = [name for name in names if families.REGISTRY[name].reads != "scenes"]  # those are detectors of `scenes`
     models = known["properties"]["models"]
     models |= {"patternProperties": {families.pattern(name): place[name] for name in names}, "additionalProperties": False}
     models["description"] = f"{', '.join(names)}; names may go on (tabular_b)"

@@ -33,13 +33,15 @@ def _table(found, labels, counts, scale: float, shape) -> dict[str, np.ndarray]:
     """Columns of all detections (their label's or NaN), and `missing_gold`: gold labels that nothing matched."""
     parts, lost, n_stars, shreds = [], 0, 0, 0
     for one, known in zip(found, labels, strict=True):
+        one = one.of(np.flatnonzero((one.flags & detect.FLAGS["edge"]) == 0))
         snr = np.nan_to_num(known["snr"]).max(axis=1) if len(known["x"]) else np.zeros(0)
         usable = np.flatnonzero(snr > targets.FAINT)
         pair = peaks.matched(np.zeros(len(one.x)), one.x, one.y, np.zeros(len(usable)), known["x"][usable], known["y"][usable],
                              counts.reach / scale)
         mine = np.where(pair >= 0, usable[pair] if len(usable) else 0, -1)
         gold = (known["flux"][:, counts.gold_band] > counts.gold_flux) & (snr >= counts.least_snr)
-        gold &= (known["x"] >= 0) & (known["x"] <= shape[1] - 1) & (known["y"] >= 0) & (known["y"] <= shape[0] - 1)
+        for name, n in (("x", shape[1]), ("y", shape[0])):
+            gold &= (known[name] >= detect.NEAR) & (known[name] <= n - 1 - detect.NEAR)
         lost, n_stars, shreds = lost + int(gold.sum()), n_stars + int((gold & (known["is_star"] == 1)).sum()), shreds + one.shreds
         parts.append({"score": one.score, "p_star": one.p_star, "right": mine >= 0, "gold": _taken(gold, mine, False),
                       "is_star": _taken(known["is_star"], mine, -1), "true": _taken(known["flux"], mine, np.nan),

@@ -17,12 +17,13 @@ EDGE = 16  # px: a source may lie so far outside its tile, whose light it sheds 
 
 @dataclass
 class Shard:
-    """One file of tiles and that of its labels, open: `labels` {column: (n,)} sorted by tile, `first` (tiles + 1,) where each
-    tile's rows begin."""
+    """One file of tiles and that of its labels, open: `light` (flat) of labels, `rest` (tile, y, x) of what has none, or None;
+    `labels` {column: (n,)} sorted by tile, `first` (tiles + 1,) where each tile's rows begin."""
 
     path: str
     handle: object
     light: object
+    rest: object
     labels: dict
     first: np.ndarray
 
@@ -116,7 +117,8 @@ def _shard(stack, scenes, labels) -> Shard:
     order = np.argsort(tiles, kind="stable")
     columns = {name: known[name][:][order] for name in (*targets.COLUMNS, *STAMPS)}
     _check(labels, tiles[order], columns, n, bands, handle["image"].shape[2:])
-    return Shard(str(scenes), handle, known["stamp_values"], columns, np.searchsorted(tiles[order], np.arange(n + 1)))
+    light, rest = known["stamp_values"], known.get("rest")
+    return Shard(str(scenes), handle, light, rest, columns, np.searchsorted(tiles[order], np.arange(n + 1)))
 
 
 def _check(path, tiles, columns: dict, n: int, bands: int, shape) -> None:
@@ -150,8 +152,9 @@ def constants(sky: Sky, most: int = 200) -> dict:
 def crop(sky: Sky, k: int, corners, side: int) -> list[tuple[list[np.ndarray], targets.Sources, np.ndarray]]:
     """[([image, ivar], sources, psf_fwhm)] of the crops of `side` px of tile k whose lower left pixels `corners` are."""
     tile, labels, stamps = sky.tile(k), sky.labels(k), sky.stamps(k)
-    out = []
+    shard, out = sky.shards[sky.shard[k]], []
+    rest = None if shard.rest is None else shard.rest[sky.row[k]]
     for x0, y0 in corners:
         window = (slice(None), slice(y0, y0 + side), slice(x0, x0 + side))
-        out.append(([tile.image[window], tile.ivar[window]], targets.of_crop(labels, stamps, x0, y0, side), tile.psf_fwhm))
+        out.append(([tile.image[window], tile.ivar[window]], targets.of_crop(labels, stamps, x0, y0, side, rest), tile.psf_fwhm))
     return out

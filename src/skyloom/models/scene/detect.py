@@ -17,6 +17,7 @@ BLOCK, MARGIN = 1056, 96  # px: larger tiles are seen in parts, which share a ma
 AT_ONCE = 256  # sources whose pixels are in memory
 CONTAINED, FAINTER = 0.6, 0.5  # a source of whose centre others have so much, one of them brighter by this, is a shred of it
 BLENDED, SUSPECT, HIDDEN, NEAR = 0.1, 0.4, 0.2, 5.0
+UNSEEN = 0.95  # share of a source's weight without data from which a band has no flux
 PEAK = 50.0  # S/N: where the data end at the centre of such a source, it is saturated
 
 
@@ -121,7 +122,8 @@ def _edges(found: Found, rows: int, columns: int) -> Found:
 def _part(model, card, tile, positions, least: float, precision, device) -> Found:
     """Sources of one block."""
     model.eval()
-    pixels = inputs.pixels(tile.image[None], tile.ivar[None], np.asarray(tile.psf_fwhm)[None], model.constants, model.scale, device)
+    width = np.asarray(tile.psf_fwhm)[None]
+    pixels = inputs.pixels(tile.image[None], tile.ivar[None], width, model.constants, model.scale, device)
     with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         maps = model.maps(pixels)
     if positions is None:
@@ -162,7 +164,8 @@ def _given(maps, positions, device) -> Centres:
     x, y = torch.as_tensor(np.asarray(positions), dtype=torch.float32, device=device).reshape(-1, 2).unbind(1)
     tile = torch.zeros(len(x), dtype=torch.long, device=device)
     heat, coarse = torch.sigmoid(maps["centre"][0, 0]), torch.sigmoid(maps["coarse"][:, 0])
-    column, row = (torch.floor((p + 0.5) / inputs.CELL).long().clamp(0, n - 1) for p, n in ((x, heat.shape[1]), (y, heat.shape[0])))
+    sides = ((x, heat.shape[1]), (y, heat.shape[0]))
+    column, row = (torch.floor((p + 0.5) / inputs.CELL).long().clamp(0, n - 1) for p, n in sides)
     return Centres(tile, x, y, heat[row, column], peaks.known(coarse, tile, x, y))
 
 
@@ -247,11 +250,16 @@ def _found(model, card, tile, at, measured, score, shreds) -> Found:
     apertures = [a.double().cpu().numpy() for a in (light.aperture, light.aperture_error)]
     pz = objects.redshift().pz(said.z)
     flux, error = scale * np.sinh(value), scale * np.cosh(value) * np.exp(spread) * np.sqrt(2)
-    snr = np.sqrt(((apertures[0][:, :, 1] / apertures[1][:, :, 1]).clip(0) ** 2 * (light.unseen < 0.5).cpu().numpy()).sum(axis=1))
+    seen = (light.unseen < 0.5).cpu().numpy()
+    snr = np.sqrt(((apertures[0][:, :, 1] / apertures[1][:, :, 1]).clip(0) ** 2 * seen).sum(axis=1))
+    blind = (light.unseen > UNSEEN).cpu().numpy()
+    for values in (flux, error, *apertures):
+        values[blind] = np.nan
     boxes = np.array([(a, b, c.shape[1], c.shape[0]) for a, b, c in measured.masks], int).reshape(-1, 4)
-    return Found(x, y, score.double().cpu().numpy(), classes[:, 2] / (classes[:, 1:].sum(axis=1) + 1e-12), flux, error, *apertures,
-                 size, np.sqrt(2) * size * size_scale, snr, flags(tile, x, y, snr, light), pz["weights"], pz["means"], pz["stds"],
-                 raw, log_scale, boxes, [c for _, _, c in measured.masks], shreds)
+    p_star = classes[:, 2] / (classes[:, 1:].sum(axis=1) + 1e-12)
+    return Found(x, y, score.double().cpu().numpy(), p_star, flux, error, *apertures, size, np.sqrt(2) * size * size_scale, snr,
+                 flags(tile, x, y, snr, light), pz["weights"], pz["means"], pz["stds"], raw, log_scale, boxes,
+                 [c for _, _, c in measured.masks], shreds)
 
 
 def flags(tile, x, y, snr, light) -> np.ndarray:

@@ -15,7 +15,7 @@ STRIDE = 16  # px: sides are padded to a multiple, that of the coarsest maps
 CLIP = 3e4  # sigma: brighter pixels look alike, or half precision overflows
 DARK = -5.0  # depth of a pixel without data
 FWHM = 2.3548  # of a Gaussian, in its standard deviations
-APERTURES = (1.5, 2.2, 4.0)  # Gaussian apertures, in the widest usual PSF's standard deviations
+APERTURES = (1.5, 2.2, 3.5)  # Gaussian apertures, in the widest usual PSF's standard deviations
 SCALE_TOLERANCE = 0.02
 
 
@@ -36,10 +36,9 @@ class Tile:
 def fit(sigma: np.ndarray, psf_fwhm: np.ndarray) -> dict:
     """Constants of an input: `sigma` (band,) nJy a pixel, and apertures in arcsec, from the tiles' noise and PSF widths, each
     (tile, band), NaN where a band wasn't seen."""
-    with np.errstate(all="ignore"):
-        usual, width = np.nanmedian(sigma, axis=0), np.nanmedian(psf_fwhm, axis=0)
-    if not (np.isfinite(usual).all() and np.isfinite(width).all()):
-        raise InputError("no training tile has data in every band; leave the empty band out of the survey's bands")
+    if not (np.isfinite(sigma).any(axis=0).all() and np.isfinite(psf_fwhm).any(axis=0).all()):
+        raise InputError("no training tile has data and a PSF width in some band; leave that band out of the survey's bands")
+    usual, width = np.nanmedian(sigma, axis=0), np.nanmedian(psf_fwhm, axis=0)
     widest = float(width.max()) / FWHM
     return {"sigma": usual.tolist(), "psf_fwhm": width.tolist(), "apertures": [factor * widest for factor in APERTURES]}
 
@@ -59,7 +58,8 @@ def check(tile: Tile, bands, pixel_scale: float, unit: str) -> None:
     """InputError for a tile that isn't of the network's bands, pixels and unit."""
     remedy = "use tiles of the survey that the model was trained on, or train one on these"
     if tuple(tile.bands) != tuple(bands):
-        raise InputError(f"the tile holds the bands {','.join(tile.bands)}, the model was trained with {','.join(bands)}; {remedy}")
+        raise InputError(f"the tile holds the bands {','.join(tile.bands)}, the model was trained with {','.join(bands)}; "
+                         f"{remedy}")
     if not abs(tile.pixel_scale / pixel_scale - 1) <= SCALE_TOLERANCE:
         raise InputError(f"the tile has {tile.pixel_scale:.4g} arcsec/px, the model was trained on {pixel_scale:.4g}; {remedy}")
     if tile.unit != unit:
@@ -72,7 +72,7 @@ def check(tile: Tile, bands, pixel_scale: float, unit: str) -> None:
 
 @dataclass
 class Pixels:
-    """Tiles as tensors: image, variance (m, band, y, x) nJy, nJy^2 (0 where there is no data), `seen` 1 or 0 there, sigma and
+    """Tiles as tensors: image, variance (m, band, y, x) nJy, nJy^2 (0 where there is no data), `seen` 1 where there is, sigma and
     fwhm (m, band) nJy, px."""
 
     image: torch.Tensor

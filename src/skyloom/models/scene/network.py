@@ -73,7 +73,7 @@ class Scene(nn.Module):
         parts = []
         for wide, side in windows.SIDES.items():
             rows = torch.nonzero(at.wide == wide).flatten()
-            if len(rows):
+            if len(rows) or not wide:
                 one = at.of(rows)
                 seen = windows.around(one.tile, cell(one.x), cell(one.y), maps["sky"][:, 0].shape, side)
                 parts.append((rows, seen, windows.logits(seen, query[rows], shape[rows], embedding)))

@@ -46,7 +46,7 @@ def numbers(light: Light, scale: torch.Tensor, about: torch.Tensor) -> torch.Ten
     colour = flux[:, 1:, :3] - flux[:, :-1, :3]
     parts = [flux / 3, error[:, :, [1, 3]], concentration, colour, light.moments, light.unseen, light.own[:, None],
              light.others[:, None], about]
-    return torch.cat([part.reshape(len(flux), -1) for part in parts], dim=1)
+    return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
 def together(light: Light) -> torch.Tensor:

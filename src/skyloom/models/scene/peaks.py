@@ -11,7 +11,7 @@ from skyloom.models.scene.network import Centres
 
 COARSE = 4  # cells across a coarse cell
 KNOWN = 0.3  # of the coarse map: a source is a wide one
-APART = 5.0  # px: a coarse peak nearer to a fine one is the same source
+APART = 8.0  # px: a coarse peak nearer to a fine one is the same source
 
 
 def found(maps: dict, least: float, most: int | None = None) -> Centres:

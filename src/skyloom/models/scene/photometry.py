@@ -14,7 +14,7 @@ import torch
 from skyloom.models.scene.inputs import CELL, FWHM, Pixels
 from skyloom.models.scene.windows import Windows
 
-INNER = 24  # cells: the window in which pixels are weighed
+INNER = 20  # cells: the window in which pixels are weighed
 NARROWEST = 0.5  # of A: a weight isn't narrower, however wide the PSF
 
 
@@ -38,7 +38,7 @@ def measured(pixels: Pixels, windows: Windows, share: torch.Tensor, sky: torch.T
              apertures: torch.Tensor) -> Light:
     """Light of sources; their share (n, k k) of cells, the sky's share (cells,), `tile` (n,) of each, apertures (3,) px."""
     isophote, isophote_error = _isophotal(pixels, windows, share)
-    near = _inner(windows, share, sky[windows.at], pixels, tile)
+    near = _inner(windows, share, sky[windows.at], pixels)
     return Light(*_apertures(near, pixels, tile, apertures), isophote, isophote_error, *_shape(near, pixels, tile, apertures))
 
 
@@ -51,7 +51,7 @@ def cells(values: torch.Tensor) -> torch.Tensor:
 def _isophotal(pixels, windows, share):
     """Flux and error (n, band): the sum of share x light over the window."""
     n, k = windows.at.shape
-    light, variance = (cells(a)[:, windows.at.reshape(-1)].reshape(-1, n, k) for a in (pixels.image, pixels.variance))
+    light, variance = (cells(a)[:, windows.at.reshape(-1)].reshape(a.shape[1], n, k) for a in (pixels.image, pixels.variance))
     flux = torch.einsum("nk,bnk->nb", share, light)
     return flux, torch.sqrt(torch.einsum("nk,bnk->nb", share**2, variance).clamp(min=1e-12))
 
@@ -69,50 +69,57 @@ class _Near:
     dy: torch.Tensor
 
 
-def _inner(windows, share, sky, pixels, tile):
+def _inner(windows, share, sky, pixels):
     """The INNER cells around each source, as pixels."""
-    n, side = len(tile), windows.side
+    n, side = len(share), windows.side
     low = side // 2 - INNER // 2
     middle = slice(low, low + INNER)
-    share, sky, dx, dy, inside = (a.reshape(n, side, side)[:, middle, middle].repeat_interleave(CELL, 1).repeat_interleave(CELL, 2)
-                                  for a in (share, sky, windows.dx, windows.dy, windows.inside))
+    squares = (a.reshape(n, side, side)[:, middle, middle] for a in (share, sky, windows.dx, windows.dy, windows.inside))
+    share, sky, dx, dy, inside = (a.repeat_interleave(CELL, 1).repeat_interleave(CELL, 2) for a in squares)
     half = (torch.arange(CELL * INNER, device=dx.device) % CELL) - (CELL - 1) / 2
     dx, dy = dx * CELL + half[None, None, :], dy * CELL + half[None, :, None]
-    at = windows.at.reshape(n, side, side)[:, middle, middle]
-    columns = pixels.image.shape[-1] // CELL
-    rows = pixels.image.shape[-2] // CELL
-    x, y = at[:, 0, :] % columns, at[:, :, 0] // columns % rows
-    step = torch.arange(CELL, device=dx.device)
-    x, y = ((a[:, :, None] * CELL + step).reshape(n, -1) for a in (x, y))
-    take = (tile[:, None, None], slice(None), y[:, :, None], x[:, None, :])
-    image, variance, seen = (a[take].movedim(3, 1) * inside[:, None] for a in (pixels.image, pixels.variance, pixels.seen))
-    return _Near(share, sky * inside, image, variance, seen, dx, dy)
+    image, variance = _pixels(pixels, windows.at.reshape(n, side, side)[:, middle, middle])
+    image, variance = image * inside[:, None], variance * inside[:, None]
+    return _Near(share, sky * inside, image, variance, ((variance > 0) | ~inside[:, None]).float(), dx, dy)
 
 
-def _weights(near, pixels, tile, aperture):
-    """(n, band, p, p) weight of a Gaussian aperture of `aperture` px, and its factor (n, band)."""
-    wide = (aperture**2 - (pixels.fwhm[tile] / FWHM) ** 2).clamp(min=(NARROWEST * aperture) ** 2)
-    r2 = near.dx**2 + near.dy**2
-    return torch.exp(-0.5 * r2[:, None] / wide[:, :, None, None]), aperture**2 / wide
+def _pixels(pixels, at):
+    """Image and variance (n, band, p, p) of windows of cells (n, k, k): whole cells are taken, whose pixels lie together."""
+    n, k, _ = at.shape
+    both = torch.nn.functional.pixel_unshuffle(torch.cat([pixels.image, pixels.variance], dim=1), CELL)
+    rows = both.permute(0, 2, 3, 1).reshape(-1, both.shape[1])
+    bands = pixels.image.shape[1]
+    taken = rows[at.reshape(-1)].reshape(n, k, k, 2, bands, CELL, CELL)
+    return taken.permute(3, 0, 4, 1, 5, 2, 6).reshape(2, n, bands, k * CELL, k * CELL)
+
+
+def _weights(near, pixels, tile, apertures):
+    """Weights exp(-d^2 / 2 w^2) of Gaussian apertures (k,) px along x and along y, each (n, band, k, p), whose product is a round
+    Gaussian's, and factors (n, band, k)."""
+    wide = torch.maximum(apertures**2 - (pixels.fwhm[tile] / FWHM)[:, :, None] ** 2, (NARROWEST * apertures) ** 2)
+    along = [torch.exp(-0.5 * d[:, None, None, :] ** 2 / wide[..., None]) for d in (near.dx[:, 0, :], near.dy[:, :, 0])]
+    return *along, apertures**2 / wide
+
+
+def _weighed(values, x, y):
+    """(n, band, k) sums of values (n, band, p, p) under weights along x and y (n, band, k, p)."""
+    return (torch.matmul(values, x.transpose(2, 3)) * y.transpose(2, 3)).sum(dim=2)
 
 
 def _apertures(near, pixels, tile, apertures):
     """Fluxes and errors (n, band, 3)."""
-    fluxes, errors = [], []
-    for aperture in apertures:
-        weight, factor = _weights(near, pixels, tile, aperture)
-        weight = weight * near.share[:, None]
-        fluxes.append(factor * (weight * near.image).sum(dim=(2, 3)))
-        errors.append(factor * torch.sqrt((weight**2 * near.variance).sum(dim=(2, 3)).clamp(min=1e-12)))
-    return torch.stack(fluxes, 2), torch.stack(errors, 2)
+    x, y, factor = _weights(near, pixels, tile, apertures)
+    flux = factor * _weighed(near.image * near.share[:, None], x, y)
+    variance = _weighed(near.variance * (near.share**2)[:, None], x**2, y**2)
+    return flux, factor * torch.sqrt(variance.clamp(min=1e-12))
 
 
 def _shape(near, pixels, tile, apertures):
     """moments, unseen, own, others of `Light`."""
-    weight, _ = _weights(near, pixels, tile, apertures[0])
-    unseen = ((1 - near.seen) * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))
+    x, y, _ = _weights(near, pixels, tile, apertures[:1])
+    unseen = 1 - (_weighed(near.seen, x, y) / (x.sum(dim=3) * y.sum(dim=3)))[:, :, 0]
     light = (near.image / pixels.sigma[tile][:, :, None, None]).sum(dim=1)
-    core = weight.mean(dim=1)
+    core = x[:, :, 0].mean(dim=1)[:, None, :] * y[:, :, 0].mean(dim=1)[:, :, None]
     part = core * near.share * light
     total = part.sum(dim=(1, 2))
     floor = torch.sqrt((core**2).sum(dim=(1, 2)) * light.new_tensor(near.image.shape[1]))  # of noise: faint moments are none

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -38,11 +38,13 @@ def kappa(bands: int) -> float:
     return KAPPA * np.sqrt(bands) * CELL**2
 
 
-def of_crop(labels: dict, stamps: list, x0: int, y0: int, side: int) -> Sources:
+def of_crop(labels: dict, stamps: list, x0: int, y0: int, side: int, rest: np.ndarray | None = None) -> Sources:
     """Sources of the crop of `side` px at pixel (x0, y0) of a tile. labels: COLUMNS of the tile's rows; stamps: [(first column,
-    first row, (rows, columns) light)] of each on the tile's pixels."""
+first row, (rows, columns) light)] of each on the tile's pixels; rest (y, x): light of what has no label."""
     bands = labels["flux"].shape[1]
     crowd = np.zeros((side // CELL, side // CELL), np.float32)
+    if rest is not None:
+        crowd += rest[y0:y0 + side, x0:x0 + side].reshape(side // CELL, CELL, side // CELL, CELL).sum(axis=(1, 3))
     rows, lights, wide = [], [], []
     for k, (left, low, stamp) in enumerate(stamps):
         found = _on_cells(left - x0, low - y0, stamp, side)
@@ -85,14 +87,13 @@ def turned(planes: list[np.ndarray], sources: Sources, which: int) -> tuple[list
 def _quarter(s: Sources, side: int) -> Sources:
     cells = side // CELL
     light = [(row, cells - column - a.shape[1], np.rot90(a)) for column, row, a in s.light]
-    return Sources(s.y, side - 1 - s.x, s.snr, s.is_star, s.flux, s.half_light_radius, s.redshift, s.wide, light, np.rot90(s.crowd))
+    return replace(s, x=s.y, y=side - 1 - s.x, light=light, crowd=np.rot90(s.crowd))
 
 
 def _mirrored(s: Sources, side: int) -> Sources:
     cells = side // CELL
     light = [(cells - column - a.shape[1], row, a[:, ::-1]) for column, row, a in s.light]
-    return Sources(side - 1 - s.x, s.y, s.snr, s.is_star, s.flux, s.half_light_radius, s.redshift, s.wide, light,
-                   s.crowd[:, ::-1])
+    return replace(s, x=side - 1 - s.x, light=light, crowd=s.crowd[:, ::-1])
 
 
 def centred(s: Sources, least: float) -> tuple[np.ndarray, np.ndarray]:
