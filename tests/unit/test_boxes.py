@@ -38,10 +38,10 @@ def test_coding_goes_there_and_back(weights):
     assert torch.isfinite(wild).all()
 
 
-def naive(found, scores, most, group):
+def naive(found, scores, most):
     kept, overlaps = [], boxes.overlap(found, found).tolist()
     for k in sorted(range(len(found)), key=lambda k: -float(scores[k])):
-        if all(group[k] != group[j] or overlaps[k][j] <= most for j in kept):
+        if all(overlaps[k][j] <= most for j in kept):
             kept.append(k)
     return kept
 
@@ -49,13 +49,12 @@ def naive(found, scores, most, group):
 @pytest.mark.parametrize("block", [7, 512])
 @pytest.mark.parametrize("most", [0.1, 0.5])
 def test_nms_is_the_greedy_loop(monkeypatch, block, most):
-    """Chains of overlaps, ties and groups; whatever the block."""
+    """Chains of overlaps and ties; whatever the block."""
     monkeypatch.setattr(boxes, "BLOCK", block)
     crowd = torch.cat([some_boxes(70, side=25.0), torch.stack([torch.arange(30.0), torch.zeros(30), torch.arange(30.0) + 9,
                                                                torch.full((30,), 9.0)], dim=1)])
-    scores, group = (torch.rand(100, generator=torch.Generator().manual_seed(2)) * 40).round() / 40, torch.arange(100) % 2
-    assert boxes.nms(crowd, scores, most, group).tolist() == naive(crowd, scores, most, group)
-    assert boxes.nms(crowd, scores, most).tolist() == naive(crowd, scores, most, [0] * 100)
+    scores = (torch.rand(100, generator=torch.Generator().manual_seed(2)) * 40).round() / 40
+    assert boxes.nms(crowd, scores, most).tolist() == naive(crowd, scores, most)
     assert not len(boxes.nms(crowd[:0], scores[:0], most))
 
 

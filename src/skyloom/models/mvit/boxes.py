@@ -52,9 +52,8 @@ def _centre(boxes):
     return (boxes[:, :2] + boxes[:, 2:]) / 2, size
 
 
-def nms(boxes: torch.Tensor, scores: torch.Tensor, most: float, group: torch.Tensor | None = None) -> torch.Tensor:
-    """Rows of the boxes that stay, best first: none overlaps a better one that stays by more than `most`; boxes of different
-    `group` (n,) don't see one another.
+def nms(boxes: torch.Tensor, scores: torch.Tensor, most: float) -> torch.Tensor:
+    """Rows of the boxes that stay, best first: none overlaps a better one that stays by more than `most`.
 
     A block of boxes at a time: those that an earlier one suppresses go at once; within the block "stays" = "no better one
     that stays overlaps" is repeated until nothing changes. The k-th box is right after k rounds, so the end is the greedy
@@ -64,19 +63,13 @@ def nms(boxes: torch.Tensor, scores: torch.Tensor, most: float, group: torch.Ten
     kept = order[:0]
     for rows in order.split(BLOCK):
         if len(kept):
-            rows = rows[~(_close(boxes, kept, rows, most, group)).any(dim=0)]
-        hides = _close(boxes, rows, rows, most, group).triu(diagonal=1)
+            rows = rows[~(overlap(boxes[kept], boxes[rows]) > most).any(dim=0)]
+        hides = (overlap(boxes[rows], boxes[rows]) > most).triu(diagonal=1)
         stays, before = torch.ones(len(rows), dtype=torch.bool, device=boxes.device), None
         while before is None or not torch.equal(stays, before):
             before, stays = stays, ~(hides & stays[:, None]).any(dim=0)
         kept = torch.cat([kept, rows[stays]])
     return kept
-
-
-def _close(boxes, a, b, most, group):
-    """(a, b) bool: rows that overlap by more than `most` within a group."""
-    found = overlap(boxes[a], boxes[b]) > most
-    return found if group is None else found & (group[a][:, None] == group[b][None])
 
 
 def matches(boxes: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -74,14 +74,13 @@ def proposed(logits, changes, places, height: int, width: int, before: int, afte
     those that overlap a better one of their level."""
     out = []
     for k in range(len(logits[0])):
-        found, scores, levels = [], [], []
-        for j, (logit, change, place) in enumerate(zip(logits, changes, places, strict=True)):
+        found, scores = [], []
+        for logit, change, place in zip(logits, changes, places, strict=True):
             score, rows = logit[k].topk(min(before, logit.shape[1]))
-            found.append(box.inside(box.decode(place[rows], change[k, rows], WEIGHTS), height, width))
-            scores.append(score)
-            levels.append(torch.full_like(rows, j))
-        found, scores, levels = torch.cat(found), torch.cat(scores), torch.cat(levels)
-        sound = (box.area(found) > 0) & torch.isfinite(scores) & torch.isfinite(found).all(dim=1)
-        found, scores, levels = found[sound], scores[sound], levels[sound]
-        out.append(found[box.nms(found, scores, NMS, levels)[:after]])
+            boxes = box.inside(box.decode(place[rows], change[k, rows], WEIGHTS), height, width)
+            sound = ((box.area(boxes) > 0) & torch.isfinite(score) & torch.isfinite(boxes).all(dim=1)).nonzero()[:, 0]
+            kept = sound[box.nms(boxes[sound], score[sound], NMS)]
+            found.append(boxes[kept])
+            scores.append(score[kept])
+        out.append(torch.cat(found)[torch.cat(scores).argsort(descending=True, stable=True)[:after]])
     return out
