@@ -215,8 +215,8 @@ def images(folder, side=220, scale=SCALE, bands="gr", unit="nJy", turn=0.0, spoi
             spoil(band, data)
         cos, sin = np.cos(turn) * scale / 3600, np.sin(turn) * scale / 3600
         head = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.105, "CRVAL2": 2.105,
-                            "CRPIX1": side / 2 + 0.3, "CRPIX2": side / 2, "BUNIT": unit, "CD1_1": -cos, "CD1_2": sin, "CD2_1": sin,
-                            "CD2_2": cos})
+                            "CRPIX1": side / 2 + 0.3, "CRPIX2": side / 2, "BUNIT": unit, "CD1_1": -cos, "CD1_2": sin,
+                            "CD2_1": sin, "CD2_2": cos})
         fits.PrimaryHDU(data, head).writeto(folder / f"{band}.fits", overwrite=True)
         lines.append(f"1,{band},{band}.fits,31.4")
     (folder / "manifest.csv").write_text("\n".join(lines), encoding="utf-8")

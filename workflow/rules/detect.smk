@@ -15,12 +15,12 @@ if ON_SCENES:
             weights=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.safetensors",
             card=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json",
             history=f"{RESULTS}/models/{{model}}/seed{{seed}}/history.csv",
-        wildcard_constraints:
-            model="|".join(NETWORKS) or "a^",
         log:
             f"logs/{RUN}/train/{{model}}_seed{{seed}}.log",
         benchmark:
             f"logs/{RUN}/train/{{model}}_seed{{seed}}.benchmark.tsv"
+        wildcard_constraints:
+            model="|".join(NETWORKS) or "a^",
         conda:
             "../../envs/train.yaml"
         threads: config["train"]["threads"]
@@ -48,12 +48,12 @@ if ON_SCENES:
             detections=f"{RESULTS}/detections/{{model}}/{{scene}}.parquet",
             masks=f"{RESULTS}/detections/{{model}}/{{scene}}_masks.h5",
             pz=f"{RESULTS}/detections/{{model}}/{{scene}}_pz.h5",
-        wildcard_constraints:
-            model="|".join(NETWORKS) or "a^",
         log:
             f"logs/{RUN}/detect/{{model}}_{{scene}}.log",
         benchmark:
             f"logs/{RUN}/detect/{{model}}_{{scene}}.benchmark.tsv"
+        wildcard_constraints:
+            model="|".join(NETWORKS) or "a^",
         conda:
             "../../envs/core.yaml"
         threads: config["train"]["threads"]
@@ -104,10 +104,10 @@ if ON_SCENES:
             card=f"{RESULTS}/models/{{model}}/seed{SEEDS[0]}/model.json",
         output:
             predictions=f"{RESULTS}/models/{{model}}/seed{SEEDS[0]}/predictions.h5",
-        wildcard_constraints:
-            model=DETECTOR if DETECTOR in NETWORKS else "a^",
         log:
             f"logs/{RUN}/predict/{{model}}.log",
+        wildcard_constraints:
+            model=DETECTOR if DETECTOR in NETWORKS else "a^",
         conda:
             "../../envs/core.yaml"
         resources:

@@ -16,7 +16,10 @@ def judging_settings(**more):
     """The detectors, the one that is the standard, and the sources that count."""
     own = {key: SCENES[key] for key in ("gold", "least_snr", "detector")}
     own |= {"detectors": sorted(DETECTORS, key=lambda name: name != DETECTOR), "against": CLASSICAL}
-    own |= {"bands": list(imaging.REGISTRY[SCENES["survey"]].bands), "bootstrap": config["evaluation"]["bootstrap"]}
+    own |= {
+        "bands": list(imaging.REGISTRY[SCENES["survey"]].bands),
+        "bootstrap": config["evaluation"]["bootstrap"],
+    }
     return settings(seed=config["seed"], **own, **more)
 
 
@@ -145,9 +148,7 @@ if JUDGED:
         resources:
             mem_mb=3000,
         params:
-            settings=judging_settings(
-                model_against=f"tabular_{CLASSICAL}", grid=config["evaluation"]["grid"]
-            ),
+            settings=judging_settings(model_against=f"tabular_{CLASSICAL}", grid=config["evaluation"]["grid"]),
             code=fingerprint("judge-scene-redshifts"),
             testing=scene_shards(["testing"]),
             scenes=f"{RESULTS}/scenes/{SCENES['survey']}",

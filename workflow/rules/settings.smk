@@ -15,7 +15,16 @@ def settings(*blocks, **more):
 
 def catalog_columns():
     """What a catalog of sources found in scenes has besides."""
-    found = ["tile_id", "score", "p_star", "snr", "detect_flags", "half_light_radius*", "?_flux", "?_flux_err"]
+    found = [
+        "tile_id",
+        "score",
+        "p_star",
+        "snr",
+        "detect_flags",
+        "half_light_radius*",
+        "?_flux",
+        "?_flux_err",
+    ]
     return {"columns": found} if ON_SCENES else {}
 
 

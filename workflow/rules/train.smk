@@ -32,12 +32,12 @@ rule train:
         weights=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.safetensors",
         card=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json",
         history=f"{RESULTS}/models/{{model}}/seed{{seed}}/history.csv",
-    wildcard_constraints:
-        model=TABLED,
     log:
         f"logs/{RUN}/train/{{model}}_seed{{seed}}.log",
     benchmark:
         f"logs/{RUN}/train/{{model}}_seed{{seed}}.benchmark.tsv"
+    wildcard_constraints:
+        model=TABLED,
     conda:
         "../../envs/train.yaml"
     threads: config["train"]["threads"]
@@ -65,10 +65,10 @@ rule predict:
         data=model_data(SPLITS),
     output:
         predictions=f"{RESULTS}/models/{{model}}/seed{{seed}}/predictions.h5",
-    wildcard_constraints:
-        model=TABLED,
     log:
         f"logs/{RUN}/predict/{{model}}_seed{{seed}}.log",
+    wildcard_constraints:
+        model=TABLED,
     conda:
         "../../envs/train.yaml"
     threads: config["train"]["threads"]

@@ -73,5 +73,6 @@ def _refuse_empty(frame, samples, settings) -> None:
     shares = [*settings["fractions"][:2], max(settings["fractions"][2], settings.get("evaluation", False))]
     for name, share in zip(splits.NAMES, shares, strict=True):
         if share and set(samples).intersection(assignment.KNOWN) and not (frame["split"] == name).any():
-            raise InputError(f"assign-splits left no object for {name} of {int(frame['sample'].isin(assignment.KNOWN).sum())} with "
-                             "redshifts; give more objects, or change `split`")
+            known = int(frame["sample"].isin(assignment.KNOWN).sum())
+            raise InputError(f"assign-splits left no object for {name} of {known} with redshifts; give more objects, or change "
+                             "`split`")

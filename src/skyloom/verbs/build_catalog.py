@@ -86,7 +86,8 @@ def _found(table, raw) -> dict:
     """What the metadata say of sources that were found in scenes: by which detector, and the names of its flags' bits."""
     if "detect_flags" not in table:
         return {}
-    return {**{name: raw[0][name] for name in ("detector", "detector_weights")}, "detect_flag_bits": flags.flag_names(flags.DETECTED)}
+    told = {name: raw[0][name] for name in ("detector", "detector_weights")}
+    return told | {"detect_flag_bits": flags.flag_names(flags.DETECTED)}
 
 
 def _carried(settings: dict, table) -> list[str]:
