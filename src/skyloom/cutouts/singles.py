@@ -85,7 +85,8 @@ class _Work:
         except ServiceError as error:
             status = getattr(error, "status", 0)
             if isinstance(error, Refused) and status in (401, 403):
-                raise InputError(f"the service refused the request ({error}); {self.client.remedy}") from None
+                remedy = getattr(self.client, "remedy", Client.remedy)
+                raise InputError(f"the service refused the request ({error}); {remedy}") from None
             self.causes[ask.key] = f"http_{status}: {error}" if isinstance(error, Refused) else str(error)
             if 400 <= status <= 500 and status not in (408, 429):
                 self.verdicts[ask.key] = self.sent
