@@ -162,8 +162,16 @@ def test_a_tile_of_any_size_gives_the_same_sources_in_parts(monkeypatch):
     """Cut into blocks whose margin holds the network's reach: same sources, each once; sides that no stride divides."""
     model, card = network()
     one = tile(203, [(60, 100, 400), (150, 100, 900), (101, 97, 700)], rows=151)
+    with torch.no_grad():
+        model.backbone.maps.bias[0] = 1.0  # an untrained network that sees sources everywhere
     whole = detect.detected(model, card, one, threshold=0.05)
-    assert whole.x.max() < 203 and whole.y.max() < 151
+    assert len(whole.x) > 50 and whole.x.max() < 203 + 12 and whole.y.max() < 151 + 12
+    table = detect.columns(whole, BANDS)
+    assert {"score", "g_flux", "i_flux_err", "r_aper_flux_3", "r_aper_flux_err_1", "detect_flags"} < set(table)
+    assert all(len(values) == len(whole.x) for values in table.values())
+    masks = detect.masks(whole)
+    first = slice(masks["offset"][1], masks["offset"][1] + masks["w"][1] * masks["h"][1])
+    assert np.array_equal(masks["bits"][first], whole.mask_bits[1].ravel()) and masks["row"].tolist() == list(range(len(whole.x)))
     positions = np.array([[150.0, 100.0], [10.0, 3.0], [60.2, 99.8], [101, 97], [202.4, 150.4]])
     forced = detect.detected(model, card, one, positions)
     assert len(forced.x) == 5 and np.hypot(forced.x - positions[:, 0], forced.y - positions[:, 1]).max() < 12

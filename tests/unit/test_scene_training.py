@@ -13,6 +13,7 @@ from skyloom.errors import InputError
 from skyloom.models import artefact, families
 from skyloom.models.scene import inputs
 from skyloom.train import scenes, tiles
+from tests.unit import sky_tiles
 
 BANDS, SCALE, FWHM = ("g", "r", "i"), 0.2, 0.8
 TINY = {"channels": [8, 12, 16, 16], "hidden": 32, "embed": 4, "crop": 64, "batch_size": 2, "crops_per_tile": 1, "save_every": 2,
@@ -63,18 +64,19 @@ def make(stem, n=4, side=96, sources=25, seed=0, **change):
     return [[paths[0]], [paths[1]]]
 
 
-def rules(options, least=5.0):
-    return scenes.rules(options, BANDS, {"band": "i", "mag": 27.0}, least)
+def rules(options, bands, mag):
+    return scenes.rules(options, bands, {"band": "i", "mag": mag}, 5.0)
 
 
-def trained(paths, given, load=lambda: None, save=lambda state: None, select=None, seed=3):
+def trained(paths, given, load=lambda: None, save=lambda state: None, select=None, seed=3, mag=27.0, precision="fp32"):
     """(weights' bytes, history, facts, model, card)."""
     options = families.options("deepdisc", given)
     torch.manual_seed(seed)
     with tiles.opened(*paths) as sky:
         model, card = scenes.begun("deepdisc", options, sky)
         with tiles.opened(*select) if select else contextlib.nullcontext() as held:
-            history, facts = scenes.fit(model, card, sky, held, rules(options), seed, CPU, "fp32", load, save, lambda text: None)
+            history, facts = scenes.fit(model, card, sky, held, rules(options, sky.bands, mag), seed, CPU, precision, load, save,
+                                        lambda text: None)
     return artefact.weights_bytes(model), history, facts, model, dataclasses.replace(card, facts=facts)
 
 
@@ -136,3 +138,15 @@ def test_what_does_not_fit_the_training_is_one_sentence(tmp_path):
         del out["stamp_w"]
     with pytest.raises(InputError, match="no dataset `stamp_w`"), tiles.opened(*paths):
         pass
+
+
+@pytest.mark.slow
+def test_a_tiny_network_finds_the_gold_sample_of_the_embedded_sky(tmp_path):
+    """About 25 CPU-s of training: nine in ten galaxies of i < 25.3 where 93 % of what it finds is real."""
+    given = {"channels": [16, 24, 32, 48], "hidden": 64, "batch_size": 1, "crops_per_tile": 1, "steps": 420, "lr": 5e-3,
+             "ema": 0.98, "purity": 0.93, "validate_every": 1000}
+    paths = sky_tiles.make(tmp_path / "a", 24, 150.0), sky_tiles.make(tmp_path / "b", 8, 190.0)
+    _, history, facts, *_ = trained(paths[0], given, select=paths[1], seed=1, mag=25.3,
+                                    precision=scenes.precision_of("auto", CPU))
+    assert history[-1]["completeness"] >= 0.9 and history[-1]["purity"] >= 0.93, history[-1]
+    assert abs(history[-1]["flux_bias"]) < 0.1 and history[-1]["flux_nmad"] < 0.25

@@ -47,8 +47,8 @@ def precision_of(wanted: str, device) -> str:
         return wanted
     if device.type == "cuda":
         return "bf16"
-    named = torch.backends.cpu.get_cpu_capability().upper()
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() or "AMX" in named else "fp32"
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public names for them
+    return "bf16" if any(getattr(torch.cpu, name, bool)() for name in asked) else "fp32"
 
 
 def fit(model, card: Card, learn: tiles.Sky, select: tiles.Sky | None, counts: loss.Rules, seed: int, device, precision: str,

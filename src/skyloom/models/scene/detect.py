@@ -15,7 +15,8 @@ FLAGS = {"blended": 1, "edge": 2, "saturated": 4, "shredded": 8, "masked": 16}
 LEAST = 0.1  # heat of a peak that is looked at
 BLOCK, MARGIN = 1056, 96  # px: larger tiles are seen in parts, which share a margin
 AT_ONCE = 256  # sources whose pixels are in memory
-CONTAINED, FAINTER = 0.6, 0.5  # a source of whose centre others have so much, one of them brighter by this, is a shred of it
+# a source of whose centre others have so much, one of them brighter by this, and that is spurious with this chance, is a shred
+CONTAINED, FAINTER, DOUBT = 0.6, 0.5, 0.2
 BLENDED, SUSPECT, HIDDEN, NEAR = 0.1, 0.4, 0.2, 5.0
 UNSEEN = 0.95  # share of a source's weight without data from which a band has no flux
 PEAK = 50.0  # S/N: where the data end at the centre of such a source, it is saturated
@@ -88,6 +89,26 @@ def blockwise(tile: inputs.Tile, positions: np.ndarray | None, look) -> Found:
     if positions is not None:
         out = out.of(np.argsort(np.concatenate([mine for mine, _ in parts]), kind="stable"))
     return _edges(out, rows, columns)
+
+
+def columns(found: Found, bands) -> dict[str, np.ndarray]:
+    """{column: (n,)} as the table of detections has them."""
+    names = ("x", "y", "score", "p_star", "half_light_radius", "half_light_radius_err", "snr")
+    out = {name: getattr(found, name) for name in names} | {"detect_flags": found.flags}
+    for b, band in enumerate(bands):
+        out |= {f"{band}_flux": found.flux[:, b], f"{band}_flux_err": found.flux_err[:, b]}
+        for k in range(found.aper_flux.shape[2]):
+            out |= {f"{band}_aper_flux_{k + 1}": found.aper_flux[:, b, k],
+                    f"{band}_aper_flux_err_{k + 1}": found.aper_flux_err[:, b, k]}
+    return out
+
+
+def masks(found: Found) -> dict[str, np.ndarray]:
+    """`row, x0, y0, w, h, offset` (n,) px of the boxes, `bits` (flat) uint8 1 where a pixel is mostly a source's."""
+    size = found.mask_box[:, 2] * found.mask_box[:, 3]
+    box = dict(zip(("x0", "y0", "w", "h"), found.mask_box.T, strict=True))
+    flat = [bits.ravel() for bits in found.mask_bits] or [np.zeros(0, bool)]
+    return {"row": np.arange(len(size)), **box, "offset": np.cumsum(size) - size, "bits": np.concatenate(flat).astype(np.uint8)}
 
 
 def _blocks(n: int) -> list[tuple[int, int, int, int]]:
@@ -227,8 +248,9 @@ def _scores(at, measured) -> torch.Tensor:
 
 
 def _shreds(at, measured) -> torch.Tensor:
-    """(n,) bool: sources whose own centre is mostly others', one of which, nearby, is brighter."""
-    out = measured.light.others > CONTAINED
+    """(n,) bool: doubtful sources whose own centre is mostly others', one of which, nearby, is brighter. A faint companion that
+    the network is sure of stays."""
+    out = (measured.light.others > CONTAINED) & (torch.softmax(measured.said.classes, dim=1)[:, 0] > DOUBT)
     rows = torch.nonzero(out).flatten()
     if len(rows):
         flux = measured.light.isophote.sum(dim=1)

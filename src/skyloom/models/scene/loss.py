@@ -33,7 +33,7 @@ def terms(model: Scene, maps: dict, pixels, crops: list[targets.Sources], rules:
     """The terms of a batch of crops. Its sources are the network's own peaks, or the labelled positions with `from_labels`."""
     out = dense(maps, crops, rules.least_snr)
     truth = _joined(crops, rules.least_snr)
-    at = _labelled(truth, generator) if from_labels else peaks.found(maps, LEAST_HEAT, MOST * len(crops))
+    at = _labelled(truth, generator, maps["sky"].device) if from_labels else peaks.found(maps, LEAST_HEAT, MOST * len(crops))
     if not len(at.x):
         return out
     reach = rules.reach / model.scale
@@ -85,12 +85,13 @@ def _joined(crops, least: float) -> dict[str, np.ndarray]:
     return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
 
 
-def _labelled(truth, generator) -> Centres:
+def _labelled(truth, generator, device) -> Centres:
     """The positions to be found, a little off."""
     rows = truth["counts"]
     x, y, tile, wide = (torch.from_numpy(truth[name][rows]) for name in ("x", "y", "tile", "wide"))
     off = JITTER * torch.randn(2, len(x), generator=generator)
-    return Centres(tile.long(), x.float() + off[0], y.float() + off[1], torch.ones(len(x)), wide)
+    found = (tile.long(), x.float() + off[0], y.float() + off[1], torch.ones(len(x)), wide)
+    return Centres(*(values.to(device) for values in found))
 
 
 def _share(maps, parts, total, pixels, crops, at, pair, truth):
