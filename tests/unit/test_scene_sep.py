@@ -195,9 +195,9 @@ def redshifts_of(folder, judge, place):
         store.write_columns(folder / f"{model}.h5", columns, {"model": model, "seed": 1})
     words = [w for name in ("scenes", "truth", "detections", "folder") for w in (f"--{name}", place[name])]
     own = json.dumps(judge | {"model_against": "tabular_sep", "grid": [0, 3, 0.05]})
-    predictions = [str(folder / "tabular.h5"), str(folder / "tabular_sep.h5")]
-    assert main(["judge-scene-redshifts", "--settings", own, "--testing", "testing_000", *words, "--thresholds",
-                 f"{place['folder']}/scenes_thresholds.csv", "--predictions", *predictions]) == 0
+    cuts = f"{place['folder']}/scenes_thresholds.csv"
+    assert main(["judge-scene-redshifts", "--settings", own, "--testing", "testing_000", *words, "--thresholds", cuts,
+                 "--predictions", str(folder / "tabular.h5"), str(folder / "tabular_sep.h5")]) == 0
     table = pandas.read_csv(folder / "out/scenes_redshifts.csv").fillna("").set_index(["model", "bin", "metric", "convention"])
     assert table.loc[("tabular", "", "bias", "median(1+z)|mode"), "value"] == pytest.approx(0, abs=0.02)
     assert table.loc[("tabular_sep", "", "bias", "median(1+z)|mode"), "value"] == pytest.approx(0.2, abs=0.02)
