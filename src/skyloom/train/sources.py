@@ -41,18 +41,30 @@ class Place:
         return labels.owned(x, y, self.core)
 
 
+def place(handle, k: int) -> Place:
+    """Where tile `k` of an open file of scenes lies."""
+    return Place(int(handle["tile_id"][k]), *(handle[name][k] for name in ("crval", "crpix", "cd", "core")))
+
+
 def tile(handle, k: int) -> tuple[inputs.Tile, Place]:
     """Tile `k` of an open file of scenes."""
     about = handle.attrs
     seen = inputs.Tile(handle["image"][k], handle["ivar"][k], handle["psf_fwhm"][k], tuple(str(about["bands"]).split(",")),
                        float(about["pixel_scale"]), str(about.get("unit", "nJy")))
-    return seen, Place(int(handle["tile_id"][k]), *(handle[name][k] for name in ("crval", "crpix", "cd", "core")))
+    return seen, place(handle, k)
 
 
 def found(model, card, seen: inputs.Tile, place: Place, precision: str, device) -> detect.Found:
     """The sources that the tile's core holds."""
     out = families.of(card.model).detected(model, card, seen, precision=precision, device=device)
     return out.of(np.flatnonzero(place.owns(out.x, out.y)))
+
+
+def every(handle, model, card, device):
+    """(place, bands, found) of every tile of an open file of scenes."""
+    for k in range(len(handle["tile_id"])):
+        seen, where = tile(handle, k)
+        yield where, seen.bands, found(model, card, seen, where, card.precision, device)
 
 
 def forced(model, card, seen: inputs.Tile, x, y, precision: str, device) -> detect.Found:
@@ -66,11 +78,14 @@ def forced(model, card, seen: inputs.Tile, x, y, precision: str, device) -> dete
     return out.of(np.arange(len(asked)))
 
 
-def table(out: detect.Found, place: Place, bands) -> dict[str, np.ndarray]:
-    """Columns of sources: place, score, class, fluxes in nJy, size in arcsec, flags."""
+def table(out: detect.Found, place: Place, bands, detector: str) -> dict[str, np.ndarray]:
+    """Columns of sources: id, place, score, class, fluxes in nJy, size in arcsec, flags."""
+    from skyloom.measure import scene  # sep is not where networks are trained
+
     ra, dec = place.sky(out.x, out.y)
-    columns = {"ra": ra, "dec": dec, "tile_id": np.full(len(out.x), place.tile_id, np.int64), "x": out.x, "y": out.y,
-               "score": out.score, "p_star": out.p_star}
+    n = len(out.x)
+    columns = {"object_id": scene.ids(place.tile_id, detector, n), "ra": ra, "dec": dec,
+               "tile_id": np.full(n, place.tile_id, np.int64), "x": out.x, "y": out.y, "score": out.score, "p_star": out.p_star}
     for b, band in enumerate(bands):
         columns |= {f"{band}_flux": out.flux[:, b], f"{band}_flux_err": out.flux_err[:, b]}
         for k in range(out.aper_flux.shape[2]):
@@ -78,6 +93,11 @@ def table(out: detect.Found, place: Place, bands) -> dict[str, np.ndarray]:
                         f"{band}_aper_flux_err_{k + 1}": out.aper_flux_err[:, b, k]}
     size = {name: getattr(out, name) for name in ("half_light_radius", "half_light_radius_err", "snr")}
     return columns | size | {"detect_flags": np.asarray(out.flags).astype(np.int32)}
+
+
+def together(parts: list[dict]) -> dict[str, np.ndarray]:
+    """Columns of several tiles as one."""
+    return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
 
 
 def pz(out: detect.Found) -> dict[str, np.ndarray]:

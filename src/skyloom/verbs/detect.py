@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from skyloom import store, typed
 from skyloom.dataset import read
-from skyloom.measure import scene
 from skyloom.models import artefact
 from skyloom.progress import Progress
 from skyloom.train import loop, sources
@@ -40,21 +37,14 @@ def run(args) -> None:
     loop.prepare(card.seed, card.threads)
     device, rows = loop.choose_device(settings.device), []
     with store.reading(args.scenes) as handle:
-        n = len(handle["tile_id"])
-        progress = Progress(total=n, label="detect")
-        for k in range(n):
-            seen, place = sources.tile(handle, k)
-            out = sources.found(model, card, seen, place, card.precision, device)
-            ids = scene.ids(place.tile_id, card.model, len(out.x))
-            rows.append(({"object_id": ids, **sources.table(out, place, seen.bands)}, out))
+        progress = Progress(total=len(handle["tile_id"]), label="detect")
+        for place, bands, out in sources.every(handle, model, card, device):
+            rows.append((sources.table(out, place, bands, card.model), out))
             progress.step()
     meta = common.provenance(args.settings) | {"detector": card.model, "seed": card.seed, "model_code": card.code_hash,
                                                "weights": read.file_hash([Path(args.model) / "model.safetensors"])}
-    columns = [table for table, _ in rows]
-    store.write_parquet(args.out, pandas.DataFrame({name: np.concatenate([one[name] for one in columns]) for name in columns[0]}),
-                        meta)
-    mixtures = [sources.pz(out) for _, out in rows]
-    store.write_columns(args.pz, {name: np.concatenate([one[name] for one in mixtures]) for name in sources.PZ}, meta)
+    store.write_parquet(args.out, pandas.DataFrame(sources.together([table for table, _ in rows])), meta)
+    store.write_columns(args.pz, sources.together([sources.pz(out) for _, out in rows]), meta)
     _write_masks(args.masks, [out for _, out in rows], meta)
 
 
@@ -64,4 +54,4 @@ def _write_masks(path, found, meta) -> None:
     for out in found:
         parts.append(sources.masks(out, first, filled))
         first, filled = first + len(out.x), filled + len(parts[-1]["bits"])
-    store.write_columns(path, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, meta)
+    store.write_columns(path, sources.together(parts), meta)
