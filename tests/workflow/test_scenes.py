@@ -1,4 +1,4 @@
-"""From tiles to a judged catalog of every source: one small run, its catalog, its redshifts, and forced positions in its tiles."""
+"""From tiles to a judged catalog of every source: one small run, its catalog, redshifts, and forced positions in its tiles."""
 
 import json
 import os
