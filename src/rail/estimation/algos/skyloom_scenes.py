@@ -15,15 +15,22 @@ from skyloom.errors import InputError
 from skyloom.train import finders
 
 
-def _path(stage) -> str:
-    """The file of the stage's input."""
-    handle = stage.get_handle("input")
-    if not handle.path or handle.path == "None":
-        raise InputError("a stage of scenes reads them from a file; give its path, not a table in memory")
-    return str(handle.path)
+class _OfScenes:
+    """A stage whose input is a file that it reads itself, tile by tile."""
+
+    def set_data(self, tag, data, path=None, do_read=True):
+        """As RAIL's, which would read the whole file of tiles as one table."""
+        return super().set_data(tag, data, path, do_read and tag != "input")
+
+    def path(self) -> str:
+        """The file; InputError without one."""
+        found = self.get_handle("input").path
+        if not found or found == "None":
+            raise InputError("a stage of scenes reads them from a file; give its path, not a table in memory")
+        return str(found)
 
 
-class SkyloomSceneInformer(CatInformer):
+class SkyloomSceneInformer(_OfScenes, CatInformer):
     """Trains a network that finds, deblends, classifies and gives p(z)."""
 
     name = "SkyloomSceneInformer"
@@ -43,12 +50,12 @@ class SkyloomSceneInformer(CatInformer):
     def run(self):
         """Train; the model is a dictionary of plain data."""
         c = self.config
-        self.model = finders.fit(([_path(self)], [c.labels]), ([c.validation], [c.validation_labels]), c.network, dict(c.options),
+        self.model = finders.fit(([self.path()], [c.labels]), ([c.validation], [c.validation_labels]), c.network, dict(c.options),
                                  {"band": c.gold_band, "mag": c.gold_mag}, c.least_snr, c.star_redshifts, c.seed)
         self.add_data("model", self.model)
 
 
-class SkyloomSceneEstimator(CatEstimator):
+class SkyloomSceneEstimator(_OfScenes, CatEstimator):
     """p(z) of every source found, as Gaussian mixtures (qp's mixmod); `ancil` holds id, ra, dec, score, class (0 galaxy, 1 star)
     and the probability of a star."""
 
@@ -64,10 +71,10 @@ class SkyloomSceneEstimator(CatEstimator):
     def run(self):
         """Find the sources of all tiles; a chunk of the output is the whole: how many rows there are, nobody knows before."""
         self.open_model(**self.config)
-        columns, mixture = finders.find(self.model, [_path(self)])
+        columns, mixture = finders.find(self.model, [self.path()])
         n = len(columns["object_id"])
         if not n:
-            raise InputError(f"{_path(self)} holds no source that the network finds; give scenes of the model's survey")
+            raise InputError(f"{self.path()} holds no source that the network finds; give scenes of the model's survey")
         found = qp.Ensemble(qp.mixmod, data={"means": mixture["mean"], "stds": mixture["sigma"], "weights": mixture["weight"]})
         grid = np.linspace(self.config.zmin, self.config.zmax, self.config.nzbins)
         star = columns["p_star"]
