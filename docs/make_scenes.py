@@ -103,13 +103,8 @@ def detection(folder: Path) -> list[str]:
                                   if ((found["metric"] == m) & (found["band"] == band)).any()],
                           (found["band"] == band) & found["bin"].isin(["", "within_arcsec"]), band), ""]
     masks = list(dict.fromkeys(found.loc[found["metric"].str.startswith("mask_iou"), "metric"]))
-<<<<<<< HEAD
     lines += ["## Masks: IoU, isophote in sigma of the sky", "", *across(found, masks, gold, "neighbour")] if masks else []
     return lines
-=======
-    table = across(found, masks, gold, "neighbour") if masks else []
-    return lines + (["## Masks: IoU, isophote in sigma of the sky", "", *table] if masks else [])
->>>>>>> flow
 
 
 def plain(folder: Path, name: str) -> list[str]:

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """From tiles to a judged catalog of every source: one small run, its catalog, redshifts, and forced positions in its tiles."""
-=======
-"""From tiles to a judged catalog of every source: one small run, its catalog, its redshifts, forced positions in its tiles."""
->>>>>>> flow
 
 import json
 import os

@@ -11,7 +11,6 @@ if ON_SCENES:
             validation=scene_files(["validation"]),
             validation_labels=scene_labels(["validation"]),
             pretrained=pretrained,
-            pretrained=pretrained,
         output:
             weights=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.safetensors",
             card=f"{RESULTS}/models/{{model}}/seed{{seed}}/model.json",
