@@ -21,7 +21,7 @@ FIGURES = ("completeness", "scene", "blends")
 
 def read(folder: Path, name: str):
     """A table of a run's judging, nothing where the run has none; empty cells are empty words."""
-    path = folder / "evaluation" / f"scenes_{name}.csv"
+    path = folder / "evaluation" / ("detection.csv" if name == "detection" else f"scenes_{name}.csv")
     if not path.exists():
         return None
     words = dict.fromkeys(("subset", "bin", "band", "low", "high", "share_low", "share_high"), str)
