@@ -228,7 +228,6 @@ def _across(config: dict) -> None:
     _local_columns(config)
     _final_file(config)
     acquisition.check_scenes(config)
-    trainings.check_detectors(config)
 
 
 def _local_columns(config: dict) -> None:

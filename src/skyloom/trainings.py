@@ -52,7 +52,8 @@ def stands(asked: str, with_pz: list[str], learned: list[str]) -> bool:
 
 
 def refuse_taken(config: dict) -> None:
-    """InputError for a model or a peer's table with a name of OURS; a config that isn't checked yet."""
+    """InputError for a model or a peer's table with a name of OURS, or a model that is none; a config that isn't checked yet."""
+    refuse_finders(config)
     peers = config.get("peers")
     for place, names in (("models", config.get("models")), ("peers.tables", isinstance(peers, dict) and peers.get("tables"))):
         for name in OURS:
@@ -60,8 +61,17 @@ def refuse_taken(config: dict) -> None:
                 raise InputError(f"`{place}.{name}`: the name {name} is {OURS[name]} own; rename it")
 
 
+def refuse_finders(config: dict) -> None:
+    """InputError for networks of scenes among the models; a config that isn't checked yet."""
+    models = config.get("models")
+    for name in models if isinstance(models, dict) else ():
+        if families.of(str(name)).reads == "scenes":
+            raise InputError(f"`models` names {name}, which finds the sources of scenes; name it in `scenes.detectors`")
+
+
 def check(config: dict) -> None:
-    """InputError for a stack or a z_phot of models that can't make one."""
+    """InputError for a stack or a z_phot of models that can't make one, and for detectors of scenes that are none."""
+    check_detectors(config)
     options = {name: families.of(name).options(given) for name, given in config["models"].items()}
     with_pz = [name for name in options if families.of(name).gives_pz(options[name])]
     _stack(config["stack"], options, with_pz)
@@ -78,7 +88,7 @@ def check(config: dict) -> None:
 
 
 def check_detectors(config: dict) -> None:
-    """InputError for detectors of scenes that are none or have other options, and for networks of scenes among the models."""
+    """InputError for detectors of scenes that are none or have other options, and for models of stamps beside them."""
     on = bool(config["scenes"]["survey"])
     for name, given in networks(config["scenes"]["detectors"] if on else {}).items():
         family = families.of(name)
@@ -87,8 +97,6 @@ def check_detectors(config: dict) -> None:
         family.options(given)
     for name, given in config["models"].items():
         family = families.of(name)
-        if family.reads == "scenes":
-            raise InputError(f"`models` names {name}, which finds the sources of scenes; name it in `scenes.detectors`")
         if on and family.sees_stamps(family.options(given)):
             raise InputError(f"`models` names {name}, which reads stamps, but sources of scenes have none; drop it, or empty "
                              "`scenes.survey`")
