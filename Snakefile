@@ -14,6 +14,9 @@ include: "workflow/rules/dataset.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/fusion.smk"
 include: "workflow/rules/learning.smk"
+include: "workflow/rules/scenes.smk"
+include: "workflow/rules/detect.smk"
+include: "workflow/rules/scenes_judge.smk"
 include: "workflow/rules/pz.smk"
 include: "workflow/rules/catalog.smk"
 include: "workflow/rules/report.smk"
@@ -32,6 +35,7 @@ localrules:
     query,
     download_cutouts,
     download_map,
+    fetch_scenes,
 
 
 rule all:
@@ -41,6 +45,7 @@ rule all:
         [rules.build_catalog.output.catalogs, rules.report.output.html] if MODELS else [],
         dataset_files,
         f"{RESULTS}/dataset/leaks.csv",
+        judged_scenes(),
 
 
 rule plan:

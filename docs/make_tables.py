@@ -48,7 +48,7 @@ MARKS = ("<!-- families: written by docs/make_tables.py -->", "<!-- end of famil
 IMAGING = ("<!-- imaging surveys: written by docs/make_tables.py -->", "<!-- end of imaging surveys -->")
 KINDS = {"number": "a number", "array": "a list", "object": "a mapping"}
 READS = {"columns": "magnitudes and other columns", "stamps": "magnitudes and stamps of the run's survey",
-         "surveys": "stamps of several surveys, E(B-V)"}
+         "surveys": "stamps of several surveys, E(B-V)", "scenes": "tiles of an imaging survey"}
 
 
 def allowed(constraints: dict) -> str:
@@ -66,7 +66,8 @@ def model_families() -> str:
     lines = [MARKS[0], "| family | what it is | reads | parameters (variant) |", "|---|---|---|---|"]
     for family in known:
         size = artefact.describe(family.name, {})
-        variant = ", ".join(f"{key} {size[key]}" for key in size if key not in ("model", "parameters", "head_parameters"))
+        told = ("model", "parameters", "head_parameters", "parts")
+        variant = ", ".join(f"{key} {size[key]}" for key in size if key not in told)
         about = f"{family.title} ({family.citation})" if family.citation else family.title
         lines.append(f"| `{family.name}` | {about} | {READS[family.reads]} | {size['parameters']:,} ({variant}) |")
     fields = {family.name: {field.name: field for field in dataclasses.fields(family.Options)} for family in known}
@@ -87,7 +88,7 @@ def shown(default) -> str:
     if default is None or default in ("", ()):
         return "none"
     if isinstance(default, tuple):
-        return ", ".join(default)
+        return ", ".join(map(str, default))
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 

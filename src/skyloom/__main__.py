@@ -17,9 +17,11 @@ VERBS = ("query", "cut", "plan", "plan-shards", "peer", "tune", "download-cutout
          "download-map", "measure-dust", "measure-photometry", "measure", "measure-structure", "assign-splits", "pack",
          "pack-multi", "train", "predict", "calibrate", "stack", "choose-z-phot", "support", "weigh", "attribute",
          "summarize-attribution", "degrade", "rank-sweep", "learning", "build-catalog", "evaluate", "report", "forced-photoz",
+         "fetch-scenes", "label-scenes", "query-objects", "train-scenes", "detect", "tune-sep", "detect-sep", "judge-scenes",
+         "judge-scene-redshifts", "pack-detections", "predict-scenes", "forced-scenes",
          "check-config", "serve-sky", "describe-model", "cache", "run", "bench")
-UNLOCKED = ("run", "serve-sky", "check-config", "describe-model", "cache", "bench", "forced-photoz")
-TIDY = ("query", "query-survey")  # may have a job at an archive, which no signal leaves behind
+UNLOCKED = ("run", "serve-sky", "check-config", "describe-model", "cache", "bench", "forced-photoz", "forced-scenes")
+TIDY = ("query", "query-objects", "query-survey")  # may have a job at an archive, which no signal leaves behind
 HANDS_ON = ("run",)  # what follows `--` is for another program
 
 

@@ -8,6 +8,7 @@ import urllib.parse
 
 from skyloom.errors import InputError
 from skyloom.provenance.canonical import digest
+from skyloom.sample import scenes
 from skyloom.surveys import imaging, spectro
 from skyloom.surveys.service import Service
 
@@ -69,6 +70,39 @@ def largest_stamp(config: dict) -> float:
     return round(max(sides.values()), 6)
 
 
+def scene_scale(config: dict) -> float:
+    """arcsec/px of a run's scenes."""
+    survey = config["scenes"]["survey"]
+    return config["local"]["pixel_scale"] if config["archive"] == "local" else imaging.REGISTRY[survey].scale
+
+
+def check_scenes(config: dict) -> None:
+    """InputError for scenes whose parts, labels or detectors make no sense in this run."""
+    block, archive, survey = config["scenes"], config["archive"], config["scenes"]["survey"]
+    if not survey:
+        return
+    if (survey == "local") != (archive == "local"):
+        raise InputError(f"`scenes.survey` is {survey}, but `archive` is {archive}; images of your own need local in both")
+    if survey == "local" and not config["local"]["images"]:
+        raise InputError("`scenes.survey` is local, but `local.images` is empty; name the manifest of your images")
+    if block["labels"] == "truth" and archive != "embedded":
+        raise InputError(f"`scenes.labels` is truth, which only the embedded sky tells, but `archive` is {archive}; take catalog")
+    if block["detector"] not in block["detectors"]:
+        raise InputError(f"`scenes.detector` is {block['detector']}, which `scenes.detectors` doesn't name "
+                         f"({', '.join(block['detectors'])}); add it there")
+    bands = imaging.REGISTRY[survey].bands if survey != "local" else ()
+    if bands and block["gold"]["band"] not in bands:
+        raise InputError(f"`scenes.gold.band` is {block['gold']['band']}, but {survey} has {', '.join(bands)}; name one of those")
+    scenes.check(block, scene_scale(config))
+
+
+def sky_options(embedded: dict) -> dict:
+    """What makes the embedded sky: the block `embedded` without faults and without options that are off, so that a sky which
+    has none of them is known by the name that it always had."""
+    off = {"deep": False, "rubin_depth": "dp1"}
+    return {key: value for key, value in embedded.items() if key != "faults" and value != off.get(key)}
+
+
 def identity(archive: str, release: str, embedded: dict, name: str = "", urls=None) -> str:
     """What raw replies of the service `name` depend on besides the request; `embedded` without its faults.
 
@@ -105,22 +139,23 @@ def jobs(name: str, options: dict) -> int:
     return max(1, min(known[name].slots if name in known else 1, options["streams"], int(options["rpm"])))
 
 
-def check_account_hosts(urls: dict) -> None:
-    """InputError unless every address may be told the HSC account.
+def check_account_hosts(urls: dict, name: str = "hsc", variable: str = "SKYLOOM_HSC_HOSTS",
+                        what: str = "the account of HSC") -> None:
+    """InputError unless every address may be told the account (or token: `what`) of the service `name`.
 
-    These are the hosts of its public addresses by https, and whatever SKYLOOM_HSC_HOSTS names: `host` or `host:port` (by
-    https; on this machine by http too), `http://host:port`.
+    These are the hosts of its public addresses by https, and whatever the environment's `variable` names: `host` or `host:port`
+    (by https; on this machine by http too), `http://host:port`.
     """
-    home = {urllib.parse.urlsplit(url).hostname for url in addresses("hsc").values()}
-    named = os.environ.get("SKYLOOM_HSC_HOSTS", "").replace(",", " ").lower().split()
+    home = {urllib.parse.urlsplit(url).hostname for url in addresses(name).values()}
+    named = os.environ.get(variable, "").replace(",", " ").lower().split()
     for url in (url for value in urls.values() for url in value.split()):
         parts = urllib.parse.urlsplit(place(url))
         host, spelled = parts.hostname or "", {parts.hostname, parts.netloc}
         near = parts.scheme == "https" or LOOPBACK.fullmatch(host)
         known = (parts.scheme == "https" and host in home) or (near and spelled.intersection(named))
         if not known and f"{parts.scheme}://{parts.netloc}" not in named:
-            raise InputError(f"{parts.scheme}://{parts.netloc} is refused the account of HSC, which belongs to "
-                             f"{', '.join(sorted(home))} by https; mend `services.hsc` or name the host in SKYLOOM_HSC_HOSTS")
+            raise InputError(f"{parts.scheme}://{parts.netloc} is refused {what}, which belongs to "
+                             f"{', '.join(sorted(home))} by https; mend `services.{name}` or name the host in {variable}")
 
 
 def stamp_settings(stamps: dict, survey: str, rerun: str, identity: str) -> dict:

@@ -22,6 +22,7 @@ def schema() -> dict:
     _services(known)
     _formats(known)
     _stamps(known)
+    _scenes(known)
     _models(known)
     _spectroscopic(known)
     return known
@@ -60,11 +61,17 @@ def _stamps(known: dict) -> None:
                                                               "default": survey.ivar_sources[0]}
 
 
+def _scenes(known: dict) -> None:
+    """The imaging surveys whose scenes may be asked for."""
+    known["properties"]["scenes"]["properties"]["survey"]["enum"] = ["", "local", *imaging.REGISTRY]
+
+
 def _models(known: dict) -> None:
     """`$defs.{family}`: the options of each model family, by whose names `models` and `sweep` find them."""
     names = list(families.REGISTRY)
     known["$defs"] |= {name: typed.schema(families.REGISTRY[name].Options) for name in names}
     place = {name: {"$ref": f"#/$defs/{name}"} for name in names}
+    names = [name for name in names if families.REGISTRY[name].reads != "scenes"]  # those are detectors of `scenes`
     models = known["properties"]["models"]
     models |= {"patternProperties": {families.pattern(name): place[name] for name in names}, "additionalProperties": False}
     models["description"] = f"{', '.join(names)}; names may go on (tabular_b)"

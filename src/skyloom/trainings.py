@@ -10,6 +10,7 @@ from skyloom import typed
 from skyloom.errors import InputError
 from skyloom.models import families
 
+CLASSICAL = "sep"  # the detector that learns nothing from scenes
 OURS = {"stack": "`stack`'s", "phot": "`z_phot`'s"}  # names that no model of a user's may have
 
 
@@ -24,6 +25,11 @@ def ablated(models: dict, ablations: list[str]) -> dict:
                 other, surveys = family.ablations[ablation]
                 out.setdefault(other or f"{name}_{ablation}", {**options, "surveys": list(surveys)})
     return out
+
+
+def networks(detectors: dict) -> dict[str, dict]:
+    """{name: options} of the networks among the detectors of scenes; the classical one is none."""
+    return {name: options for name, options in detectors.items() if name != CLASSICAL}
 
 
 def sweep(models: dict, grids: list[dict]) -> dict:
@@ -46,7 +52,8 @@ def stands(asked: str, with_pz: list[str], learned: list[str]) -> bool:
 
 
 def refuse_taken(config: dict) -> None:
-    """InputError for a model or a peer's table with a name of OURS; a config that isn't checked yet."""
+    """InputError for a model or a peer's table with a name of OURS, or a model that is none; a config that isn't checked yet."""
+    refuse_finders(config)
     peers = config.get("peers")
     for place, names in (("models", config.get("models")), ("peers.tables", isinstance(peers, dict) and peers.get("tables"))):
         for name in OURS:
@@ -54,8 +61,17 @@ def refuse_taken(config: dict) -> None:
                 raise InputError(f"`{place}.{name}`: the name {name} is {OURS[name]} own; rename it")
 
 
+def refuse_finders(config: dict) -> None:
+    """InputError for networks of scenes among the models; a config that isn't checked yet."""
+    models = config.get("models")
+    for name in models if isinstance(models, dict) else ():
+        if families.of(str(name)).reads == "scenes":
+            raise InputError(f"`models` names {name}, which finds the sources of scenes; name it in `scenes.detectors`")
+
+
 def check(config: dict) -> None:
-    """InputError for a stack or a z_phot of models that can't make one."""
+    """InputError for a stack or a z_phot of models that can't make one, and for detectors of scenes that are none."""
+    check_detectors(config)
     options = {name: families.of(name).options(given) for name, given in config["models"].items()}
     with_pz = [name for name in options if families.of(name).gives_pz(options[name])]
     _stack(config["stack"], options, with_pz)
@@ -69,6 +85,21 @@ def check(config: dict) -> None:
     if asked not in with_pz:
         raise InputError(f"`release.z_phot` names {asked}, which gives a point without p(z); give it a `head` or name one of "
                          f"{', '.join(with_pz) or 'none'}, auto or none")
+
+
+def check_detectors(config: dict) -> None:
+    """InputError for detectors of scenes that are none or have other options, and for models of stamps beside them."""
+    on = bool(config["scenes"]["survey"])
+    for name, given in networks(config["scenes"]["detectors"] if on else {}).items():
+        family = families.of(name)
+        if family.reads != "scenes":
+            raise InputError(f"`scenes.detectors` names {name}, which finds no sources; name {CLASSICAL} or a network of scenes")
+        family.options(given)
+    for name, given in config["models"].items():
+        family = families.of(name)
+        if on and family.sees_stamps(family.options(given)):
+            raise InputError(f"`models` names {name}, which reads stamps, but sources of scenes have none; drop it, or empty "
+                             "`scenes.survey`")
 
 
 def _stack(asked: dict, options: dict, with_pz: list[str]) -> None:

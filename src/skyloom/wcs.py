@@ -58,17 +58,29 @@ def target_pixel(header, ra: float, dec: float) -> tuple[float, float]:
 def local_cd(sky, x: float, y: float) -> np.ndarray:
     """2x2 matrix in deg/px from steps in pixel (x, y) to (east, north, ICRS) at a 0-based pixel of a celestial WCS: what the
     projection and its distortion make of scale, rotation and parity there."""
+    lon, lat = _icrs(sky, [x, x + 1, x], [y, y, y + 1])
+    xi, eta, _ = gnomonic((lon[0], lat[0]), lon[1:], lat[1:])
+    return np.array([xi, eta])
+
+
+def position(sky, x: float, y: float) -> tuple[float, float]:
+    """(ra, dec) in deg, ICRS, of a 0-based pixel of a celestial WCS: the inverse of `target_pixel`."""
+    lon, lat = _icrs(sky, [x], [y])
+    return float(lon[0]), float(lat[0])
+
+
+def _icrs(sky, x, y):
+    """(ra (n,), dec (n,)) in deg, ICRS, of 0-based pixels of a celestial WCS, whatever its frame."""
     from astropy.coordinates import SkyCoord
     from astropy.wcs.utils import wcs_to_celestial_frame
 
-    first, second = sky.all_pix2world([x, x + 1, x], [y, y, y + 1], 0)
+    first, second = sky.all_pix2world(x, y, 0)
     frame = wcs_to_celestial_frame(sky)
     lon, lat = (first, second) if sky.wcs.lng == 0 else (second, first)
     if frame.name != "icrs":
         icrs = SkyCoord(lon, lat, unit="deg", frame=frame).icrs
         lon, lat = icrs.ra.deg, icrs.dec.deg
-    xi, eta, _ = gnomonic((lon[0], lat[0]), lon[1:], lat[1:])
-    return np.array([xi, eta])
+    return lon, lat
 
 
 def gnomonic(crval, ra, dec):
@@ -79,6 +91,20 @@ def gnomonic(crval, ra, dec):
     c = np.sin(d0) * np.sin(d) + np.cos(d0) * np.cos(d) * np.cos(a)
     xi = np.degrees(np.cos(d) * np.sin(a) / c)
     return xi, np.degrees((np.cos(d0) * np.sin(d) - np.sin(d0) * np.cos(d) * np.cos(a)) / c), c
+
+
+def from_plane(crval, xi, eta):
+    """(ra, dec) in deg of places (xi, eta) in deg on the plane that touches the sphere at `crval`: the inverse of `gnomonic`."""
+    x, y, d0 = np.radians(xi), np.radians(eta), np.radians(crval[1])
+    down = np.cos(d0) - y * np.sin(d0)
+    ra = np.radians(crval[0]) + np.arctan2(x, down)
+    return np.degrees(ra) % 360, np.degrees(np.arctan2(np.sin(d0) + y * np.cos(d0), np.hypot(x, down)))
+
+
+def tan_position(crval, crpix, cd, x, y):
+    """(ra, dec) in deg of 0-based pixels of a gnomonic (TAN) WCS."""
+    dx, dy = np.asarray(x, float) - crpix[0] + 1, np.asarray(y, float) - crpix[1] + 1
+    return from_plane(crval, cd[0][0] * dx + cd[0][1] * dy, cd[1][0] * dx + cd[1][1] * dy)
 
 
 def tan_pixel(crval, crpix, cd, ra: float, dec: float) -> tuple[float, float]:
@@ -95,6 +121,13 @@ def tan_pixel(crval, crpix, cd, ra: float, dec: float) -> tuple[float, float]:
     except np.linalg.LinAlgError:
         raise ReplyError("bad_fits", f"the WCS matrix {np.asarray(cd).tolist()} has no inverse") from None
     return float(dx + crpix[0] - 1), float(dy + crpix[1] - 1)
+
+
+def tan_pixels(crval, crpix, cd, ra, dec):
+    """0-based pixels (x (n,), y (n,)) of positions in deg on a TAN WCS; NaN for those on the other half of the sky."""
+    xi, eta, c = gnomonic(crval, np.asarray(ra, float), np.asarray(dec, float))
+    x, y = np.linalg.inv(np.asarray(cd, float)) @ np.where(c > 0, np.stack([xi, eta]), np.nan)
+    return x + crpix[0] - 1, y + crpix[1] - 1
 
 
 def check_scale(cd, expected: float, tolerance: float = 0.01) -> None:

@@ -86,6 +86,41 @@ def test_stamps_of_an_hdf5_file(tmp_path, monkeypatch):
     assert np.corrcoef(np.ravel(found.ancil["zmode"]), z)[0, 1] > 0.9
 
 
+@pytest.mark.filterwarnings("default")
+def test_scenes_of_a_file_become_pz_of_every_source(tmp_path, monkeypatch):
+    from rail.core.data import TableHandle
+    from rail.evaluation.dist_to_point_evaluator import DistToPointEvaluator
+
+    from rail.estimation.algos.skyloom_scenes import SkyloomSceneEstimator, SkyloomSceneInformer
+    from skyloom.errors import InputError
+    from tests.unit.scene_files import TINY, placed
+
+    monkeypatch.chdir(tmp_path)
+    (training,), (labels,) = placed("a", n=3)
+    (held,), (held_labels,) = placed("b", n=2, seed=1)
+    inform = SkyloomSceneInformer.make_stage(
+        name="inform", model="model.pkl", hdf5_groupname="", labels=labels, validation=held, validation_labels=held_labels,
+        options={**TINY, "steps": 30, "purity": 0.05, "lr": 4e-3}, gold_mag=27.0, seed=1)
+    model = inform.inform(TableHandle("training", path=training))
+    estimate = SkyloomSceneEstimator.make_stage(name="estimate", model=model, output="output.hdf5", hdf5_groupname="", zmax=3.0)
+    output = estimate.estimate(TableHandle("testing", path=held))
+    found = output.read()
+    about = {name: np.ravel(found.ancil[name]) for name in ("id", "ra", "dec", "class", "p_star", "score")}
+    assert found.npdf > 5 and all(len(values) == found.npdf for values in about.values())
+    assert len(np.unique(about["id"])) == found.npdf and set(about["class"]) <= {0, 1}
+    assert np.array_equal(about["class"], about["p_star"] > 0.5) and np.all(np.abs(about["ra"] - 150) < 0.1)
+    truth = {"redshift": np.full(found.npdf, 0.7)}
+    evaluate = DistToPointEvaluator.make_stage(name="evaluate", metrics=["cdeloss"], hdf5_groupname="", force_exact=True)
+    results = evaluate.evaluate(output, TableHandle("truth", data=truth))
+    loss = float(np.ravel(results["summary"].read()["cdeloss"])[0])
+    edges = np.linspace(-1, 8, 1801)
+    pz = np.diff(found.cdf(edges), axis=1)
+    assert np.isfinite(loss) and loss == pytest.approx(histogram.cde_terms(pz, edges, truth["redshift"]).mean(), rel=0.2, abs=0.1)
+    again = SkyloomSceneEstimator.make_stage(name="again", model=model, output="again.hdf5", hdf5_groupname="")
+    with pytest.raises(InputError, match="reads them from a file"):
+        again.estimate(TableHandle("memory", data=truth))
+
+
 def test_a_file_of_another_group_is_one_sentence(tmp_path):
     from skyloom.errors import InputError
     from skyloom.train import ensemble

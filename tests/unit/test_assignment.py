@@ -135,3 +135,12 @@ def test_nan_is_no_name_and_no_value_of_a_subset():
     assert subsets.select("x", "1 != a", columns).tolist() == [False, False, True, False]
     assert subsets.select("x", "s != 'x'", columns).tolist() == [False, False, False, True]
     assert subsets.select("x", "not (a == b)", columns).tolist() == [False, True, True, True]  # what is said is what is meant
+
+
+def test_parts_of_the_sky_are_the_splits_as_they_are():
+    frame = sample(30, seed=2).assign(part=["training"] * 10 + ["validation"] * 15 + ["testing"] * 5)
+    found = assignment.assign(frame, {**SETTINGS, "method": "part", "stamp_arcsec": 0.0})
+    assert found.kept["split"].tolist() == frame["part"].tolist() and found.method == "part" and not len(found.dropped)
+    assert set(found.kept["subset"][10:25]) == {"select", "calibrate"} and set(found.kept["subset"][:10]) == {""}
+    targets = assignment.assign(frame.assign(sample="targets"), {**SETTINGS, "method": "part", "stamp_arcsec": 0.0})
+    assert set(targets.kept["split"]) == {"target"}

@@ -176,6 +176,28 @@ def test_tabular_features_keep_missing_apart_and_bear_constants():
     assert scatter.std().item() == pytest.approx(1, abs=0.15) and torch.equal(noisy[:, 3:], torch.from_numpy(raw)[:, 3:])
 
 
+def test_fluxes_enter_as_they_are_negative_ones_too():
+    """A flux column and the magnitude of the same light give the same features; a negative one is a number, no state."""
+    rng = np.random.default_rng(3)
+    flux = {b: rng.uniform(50, 900, 300) for b in "gr"}
+    columns = {f"{b}_flux": values for b, values in flux.items()} | {f"{b}_flux_err": np.full(300, 5.0) for b in "gr"}
+    columns |= {"g_aper_flux_1": flux["g"] / 2, "g_aper_flux_err_1": np.full(300, 2.0)}
+    columns |= {f"{b}_mag": 31.4 - 2.5 * np.log10(values) for b, values in flux.items()}
+    columns |= {f"{b}_magerr": tabular.POGSON * 5.0 / values for b, values in flux.items()}
+    names = bands.named(columns, ["?_flux", "?_aper_flux_?"])
+    assert names == ["g_flux", "r_flux", "g_aper_flux_1"] and bands.named(columns, ["?_mag", "g*"])[:2] == ["g_mag", "r_mag"]
+    errors = bands.errors_of(columns, names)
+    assert errors == {"g_flux": "g_flux_err", "r_flux": "r_flux_err", "g_aper_flux_1": "g_aper_flux_err_1"}
+    mags = ["g_mag", "r_mag"]
+    raw = [tabular.raw(columns, tabular.fit(columns, n, bands.errors_of(columns, n), [])) for n in (names[:2], mags)]
+    assert raw[0] == pytest.approx(raw[1], rel=1e-5)
+    columns["g_flux"][:2] = [-40.0, np.nan]
+    now = tabular.raw(columns, tabular.fit(columns, names, errors, []))
+    assert now[0, 0] == pytest.approx(-8) and now[:2, 6].tolist() == [1, 0] == now[:2, 9].tolist()
+    with pytest.raises(InputError, match="no column is named sep_"):
+        bands.named(columns, ["sep_?_flux"])
+
+
 def test_a_tabular_network_learns_a_colour():
     columns, z = table_of(1500)
     names, errors = ["g_mag", "r_mag"], {"g_mag": "g_magerr", "r_mag": "r_magerr"}

@@ -20,7 +20,8 @@ from skyloom.verbs.bench import synthetic
 from tests.unit import toy_family
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ["galaxiesml_cnn", "galaxiesml_nn", "hybrid", "mantis_early", "mantis_late", "mantis_optical", "tabular"]
+OURS = ["deepdisc", "deepdisc_mvit", "galaxiesml_cnn", "galaxiesml_nn", "hybrid", "mantis_early", "mantis_late", "mantis_optical",
+        "tabular"]
 LEAST = {"run": "x", "archive": "embedded"}
 PUBLISHED = {  # as the papers state them
     "galaxiesml_nn": {"lr": 5e-4, "batch_size": 100, "max_epochs": 1000, "patience": 10, "optimiser": "adam", "head": "point"},

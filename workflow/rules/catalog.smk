@@ -28,7 +28,9 @@ rule build_catalog:
     resources:
         mem_mb=2000,
     params:
-        settings=settings("release", config_hash=science_hash(), grid=config["evaluation"]["grid"]),
+        settings=settings(
+            "release", config_hash=science_hash(), grid=config["evaluation"]["grid"], **catalog_columns()
+        ),
         code=fingerprint(
             "build-catalog", *SURVEY_MODULES, *(exporters.REGISTRY.modules[name] for name in FORMATS)
         ),

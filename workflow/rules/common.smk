@@ -46,42 +46,51 @@ except InputError as error:
 RUN = config["run"]
 RESULTS = f"results/{RUN}"
 CACHE = f"cache/{RUN}"
+# Scenes: the objects are the sources that a detector finds, the dataset a table of what it measures.
+ON_SCENES = bool(config["scenes"]["survey"])
 # Local images without a table have no redshifts: they are targets, up to the dataset.
 LABELLED = config["archive"] != "local" or "training" in config["local"]["tables"]
-SAMPLES = (["specz"] if LABELLED else []) + (
-    ["targets"] if config["targets"]["kind"] != "none" or not LABELLED else []
+SAMPLES = (["found" if ON_SCENES else "specz"] if LABELLED else []) + (
+    ["targets"] if ON_SCENES or config["targets"]["kind"] != "none" or not LABELLED else []
 )
 SPLITS = (["training", "validation", "testing"] if LABELLED else []) + (
     ["target"] if "targets" in SAMPLES else []
 )
-IMAGES = config["archive"] != "local" or bool(config["local"]["images"])
+IMAGES = not ON_SCENES and (config["archive"] != "local" or bool(config["local"]["images"]))
 # The imaging surveys of the run; GalaxiesML's is the case of one.
 SURVEYS = ["local"] if config["archive"] == "local" else config["stamps"]["surveys"]
 SERVICE = SURVEYS[0]
 # A group of stamps a survey in dataset/multi_{split}.hdf5; else GalaxiesML's layout, with morphology.
-MULTI = acquisition.several(config)
+MULTI = not ON_SCENES and acquisition.several(config)
 # Modules whose facts the jobs use by name.
 SURVEY_MODULES = [] if config["archive"] == "local" else [imaging.REGISTRY.modules[name] for name in SURVEYS]
 # Services that hand out stamps, in this run. A service that the profile gives no slots works on as many shards as it says.
 SERVICES = (
     [] if config["archive"] == "local" else sorted({imaging.REGISTRY[name].service.name for name in SURVEYS})
 )
-for service in SERVICES:
+SCENE_SURVEYS = {config["scenes"]["survey"]} - {"", "local"}
+for service in {*SERVICES, *(imaging.REGISTRY[name].service.name for name in SCENE_SURVEYS)}:
     if f"{service}_slots" not in workflow.global_resources:
         workflow.register_resource(f"{service}_slots", acquisition.known_services()[service].slots)
 COMPILED = config["query"]["kind"] == "compilation" and config["archive"] != "local"
-MODELS = sorted(config["models"])
+# Networks among the detectors are trained on scenes, at the first seed; the one whose sources count is a model of the run.
+DETECTORS = config["scenes"]["detectors"] if ON_SCENES else {}
+DETECTOR = config["scenes"]["detector"]
+NETWORKS = trainings.networks(DETECTORS)
+MODELS = sorted([*config["models"], *(name for name in NETWORKS if name == DETECTOR)])
 SWEEP = trainings.sweep(config["models"], config["sweep"])
 LEARNING = trainings.learning(config["models"], config["learning"])
 # Stacks of the same sizes: no trainings.
 STACKED = [name for name in trainings.points(config["learning"]) if name not in LEARNING]
-TRAINED = {**config["models"], **SWEEP, **LEARNING}
+TRAINED = {**config["models"], **SWEEP, **LEARNING, **NETWORKS}
 FAMILIES = {model: families.of(model) for model in TRAINED}
+# Models that learn from the packed dataset.
+TABLED = rf"(?!(?:{'|'.join(NETWORKS)})/)[a-z0-9_]+" if NETWORKS else "[a-z0-9_]+"
 OPTIONS = {model: FAMILIES[model].options(given) for model, given in TRAINED.items()}
 FUSIONS = [model for model in MODELS if FAMILIES[model].reads == "surveys"]
 WITH_PZ = [model for model in MODELS if FAMILIES[model].gives_pz(OPTIONS[model])]
 # Models with p(z) that learned from `select`, where models are judged.
-LEARNED = [model for model in WITH_PZ if OPTIONS[model].refit]
+LEARNED = [model for model in WITH_PZ if getattr(OPTIONS[model], "refit", False)]
 STACK = ["stack"] if config["stack"]["models"] else []
 WITH_PZ += STACK
 # Whether a model stands for z_phot: one that is named, the only one, or the best of those that can be judged.
@@ -95,7 +104,7 @@ FINAL = FINAL if FINAL in config["evaluation"]["final_files"] else ""
 FINAL = "testing" if config["evaluation"]["final"] and config["archive"] != "local" else FINAL
 PEERS = [*config["peers"]["models"], *sorted(config["peers"]["tables"])] if LABELLED else []
 FORMATS = exporters.chosen(config["release"]["formats"])
-EMBEDDED = {k: v for k, v in config["embedded"].items() if k != "faults"}
+EMBEDDED = acquisition.sky_options(config["embedded"])
 
 # Rates, addresses and faults reach the jobs through the environment: changing one reruns nothing.
 os.environ.update(
@@ -109,7 +118,7 @@ SHIPPED = shipped(RUN, config["query"]["region"])
 PLANNED = PLAN if PLAN.exists() else SHIPPED
 if PLANNED:
     SHARDS = read_plan(textfiles.read(PLANNED))
-elif config["archive"] == "local":
+elif config["archive"] == "local" or ON_SCENES:
     SHARDS = [f"h{config['local']['n_shards']}_{k}" for k in range(config["local"]["n_shards"])]
 else:
     SHARDS = None
@@ -133,7 +142,7 @@ def members(wildcards=None):
 
 
 def members_if_planned(wildcards):
-    return members() if SHARDS else []
+    return members() if SHARDS and not ON_SCENES else []
 
 
 def cutout_files(wildcards=None):
@@ -182,7 +191,7 @@ def count_bands():
     return len({row["band"] for row in manifest_rows()})
 
 
-OWN_IMAGES = config["archive"] == "local" and IMAGES
+OWN_IMAGES = config["archive"] == "local" and bool(config["local"]["images"])
 
 
 def dataset_name(split, size, bands=None):
@@ -199,7 +208,7 @@ def dataset_name(split, size, bands=None):
 
 # How many bands the user's own images have is in the name that is asked for.
 PACKED = dataset_name("{split}", "{size}", "{bands}" if OWN_IMAGES else None)
-PACK_LOG = "_{bands}x{size}" if OWN_IMAGES else "_{size}" if IMAGES else ""
+PACK_LOG = ("_{bands}x{size}" if OWN_IMAGES else "_{size}") if IMAGES else ""
 SIZES = config["stamps"]["packed"] if IMAGES else [0]
 
 
@@ -210,7 +219,7 @@ def packed(splits):
 
 def packed_size(wildcards):
     """The size that is asked for; a sentence where the name asks for other bands than the manifest has."""
-    if OWN_IMAGES and int(wildcards.bands) != count_bands():
+    if OWN_IMAGES and IMAGES and int(wildcards.bands) != count_bands():
         raise WorkflowError(f"skyloom: the manifest names {count_bands()} bands, not {wildcards.bands}")
     return wildcards.get("size", 0)
 
@@ -234,13 +243,15 @@ def fusion_tables():
 
 
 # Samples that one archive answers; a compilation of surveys is made by its own rules.
-ASKED = "targets" if COMPILED else "specz|targets"
+ASKED = "|".join([*([] if COMPILED else ["specz"]), "targets", *(["found"] if ON_SCENES else [])])
 
 
 wildcard_constraints:
+    scene=r"(training|validation|testing)_\d\d\d+",
     sample=ASKED,
     shard=r"[sh]\d+_\d+",
     survey="[a-z0-9]+",
+    part="training|validation|testing",
     map="[a-z0-9]+",
     split="training|validation|testing|target",
     size=r"\d+",

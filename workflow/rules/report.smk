@@ -17,7 +17,12 @@ rule report:
         stamps=lambda wildcards: (
             [f"{dataset_name('testing', max(SIZES))}.hdf5"] if IMAGES and not MULTI else []
         ),
-        histories=expand(f"{RESULTS}/models/{{model}}/seed{{seed}}/history.csv", model=MODELS, seed=SEEDS),
+        histories=[
+            f"{RESULTS}/models/{model}/seed{seed}/history.csv"
+            for model in MODELS
+            for seed in SEEDS
+            if model not in NETWORKS
+        ],
     output:
         html=f"{RESULTS}/report.html",
     log:

@@ -13,11 +13,28 @@ def settings(*blocks, **more):
     return canonical(chosen)
 
 
+def catalog_columns():
+    """What a catalog of sources found in scenes has besides."""
+    found = [
+        "tile_id",
+        "score",
+        "p_star",
+        "snr",
+        "detect_flags",
+        "half_light_radius*",
+        "?_flux",
+        "?_flux_err",
+    ]
+    return {"columns": found} if ON_SCENES else {}
+
+
 def science_hash():
     """Hash of the configuration without what may change no number: rates, addresses, waits, faults."""
     science = {
         key: value for key, value in config.items() if key not in ("services", "run_wait_s", "embedded")
     }
+    if not config["scenes"]["survey"]:
+        del science["scenes"]
     usual = acquisition.identity(config["archive"], config["query"]["release"], EMBEDDED)
     found = {name: archive_identity(name) for name, block in config["services"].items()}
     rehearsed = {name: origin for name, origin in found.items() if origin != usual}
@@ -65,8 +82,8 @@ def model_size(model):
 
 
 def model_code(verb, *more):
-    """Fingerprint of a verb at work on a model: of its family alone, not of the others, and of the modules `more`."""
-    return lambda wildcards: fingerprint(verb, families.module(wildcards.model), *more)
+    """Fingerprint of a verb at work on a model: of its family and its trainer alone, not of others', and of the modules `more`."""
+    return lambda wildcards: fingerprint(verb, *families.modules(wildcards.model), *more)
 
 
 def model_data(splits):
@@ -131,7 +148,12 @@ def predictions_of(model):
     """The predictions of all seeds of a model; a stack has one file of all its members' seeds."""
     if model in STACK + STACKED:
         return [f"{RESULTS}/models/{model}/predictions.h5"]
-    return expand(f"{RESULTS}/models/{model}/seed{{seed}}/predictions.h5", seed=SEEDS)
+    return expand(f"{RESULTS}/models/{model}/seed{{seed}}/predictions.h5", seed=seeds_of(model))
+
+
+def seeds_of(model):
+    """The seeds with which a model is trained."""
+    return SEEDS[:1] if model in NETWORKS else SEEDS
 
 
 def stack_members(wildcards):
@@ -261,6 +283,8 @@ def query_arguments(wildcards):
 def cut_settings(wildcards):
     """The cuts; a table makes no magnitude cut, because 99 and -99 are states there, not mistakes."""
     own = config["cuts"] | {"region": config["query"]["region"]}
+    if ON_SCENES and wildcards.sample in SAMPLES:
+        own |= {"magnitudes": False, "region": None}
     if config["archive"] == "local":
         own |= {"magnitudes": False}
     if wildcards.sample == "targets":
@@ -269,8 +293,9 @@ def cut_settings(wildcards):
 
 
 def known_sample(wildcards):
-    """The sample whose objects a target may not be."""
-    return f"{RESULTS}/specz/selected.parquet" if wildcards.sample == "targets" and LABELLED else []
+    """The sample whose objects a target may not be; sources of scenes are apart already, however close they lie."""
+    wanted = wildcards.sample == "targets" and LABELLED and not ON_SCENES
+    return f"{RESULTS}/specz/selected.parquet" if wanted else []
 
 
 def stamp_settings(wildcards):
@@ -320,6 +345,8 @@ def own_map(wildcards):
 
 def overlap_arcsec():
     """Side of the square in which stamps of different splits must not overlap: the largest stamp of all surveys."""
+    if ON_SCENES:
+        return 0.0
     if config["split"]["overlap_arcsec"] is not None:
         return config["split"]["overlap_arcsec"]
     return acquisition.largest_stamp(config)
@@ -329,4 +356,29 @@ def split_settings():
     """The split and what packing adds: seed, the stamp whose overlaps count, the zero point of the counts."""
     zero_point = 31.4 if config["archive"] == "local" else 27.0
     own = {"evaluation": True} if "evaluation" in config["local"]["tables"] else {}
-    return settings("split", seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point, **own)
+    own |= {"method": "part"} if ON_SCENES else {}
+    own = config["split"] | own
+    return settings(seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point, **own)
+
+
+def detection_files(detector, end=".parquet"):
+    return expand(f"{RESULTS}/detections/{detector}/{{scene}}{end}", scene=scene_shards())
+
+
+def network_settings(wildcards):
+    """A network of scenes with its options, and what of the block `scenes` decides its losses."""
+    own = {key: config["scenes"][key] for key in ("gold", "star_redshifts", "least_snr", "labels")}
+    return settings(
+        "train",
+        model=wildcards.model,
+        seed=int(wildcards.seed),
+        options=NETWORKS[wildcards.model],
+        scenes=own,
+    )
+
+
+def detection_settings():
+    """Which labels give a redshift."""
+    own = {key: config["scenes"][key] for key in ("gold", "least_snr", "detector", "match_arcsec")}
+    own |= {key: config["cuts"][key] for key in ("z_min", "z_max")}
+    return settings(**own)

@@ -68,7 +68,7 @@ if not PLAN.exists():
             "../../envs/core.yaml"
         params:
             settings=canonical({**config["shards"], "n_shards": config["local"]["n_shards"]}),
-            by_hash=["--by-hash"] if config["archive"] == "local" else [],
+            by_hash=["--by-hash"] if config["archive"] == "local" or ON_SCENES else [],
         shell:
             "python -m skyloom plan --settings {params.settings:q} --shipped {input.shipped:q} {params.by_hash:q} "
             "--selected {input.selected:q} --out {output.plan:q} 2> {log:q}"

@@ -36,6 +36,8 @@ rule train:
         f"logs/{RUN}/train/{{model}}_seed{{seed}}.log",
     benchmark:
         f"logs/{RUN}/train/{{model}}_seed{{seed}}.benchmark.tsv"
+    wildcard_constraints:
+        model=TABLED,
     conda:
         "../../envs/train.yaml"
     threads: config["train"]["threads"]
@@ -65,6 +67,8 @@ rule predict:
         predictions=f"{RESULTS}/models/{{model}}/seed{{seed}}/predictions.h5",
     log:
         f"logs/{RUN}/predict/{{model}}_seed{{seed}}.log",
+    wildcard_constraints:
+        model=TABLED,
     conda:
         "../../envs/train.yaml"
     threads: config["train"]["threads"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import re
 import tarfile
@@ -10,14 +9,12 @@ import tarfile
 import numpy as np
 
 from skyloom import wcs
-from skyloom.archives import fitsimages, guard
+from skyloom.archives import fitsimages, guard, maskplanes
 from skyloom.archives.plane import Plane
 from skyloom.errors import ReplyError
 
 ROWS = 990  # rows of a list; the service takes at most 1000
 MEMBER = 200_000_000  # bytes between two members of a tar: a cutout of 3000 px has 110 MB
-# planes that make a pixel useless; DETECTED, BRIGHT_OBJECT and the like only inform
-BAD_PLANES = ("BAD", "SAT", "NO_DATA", "SUSPECT", "CR", "INTRP")
 CUTOUT = "rerun type filter tract ra dec sw sh image mask variance"
 PSF = "rerun type filter tract patch ra dec centered"
 
@@ -93,15 +90,6 @@ def members(stream):
         raise ReplyError("truncated", "the archive's end is missing")
 
 
-@functools.lru_cache(64)
-def _unusable(planes: tuple[str, ...]) -> int:
-    """The bits of `BAD_PLANES` in a mask header's MP_ cards."""
-    from astropy.io import fits
-
-    cards = [fits.Card.fromstring(card) for card in planes]
-    return sum(1 << int(card.value) for card in cards if card.keyword.removeprefix("MP_") in BAD_PLANES)
-
-
 @guard.reading("the cutout")
 def parse_cutout(body: bytes, scale: float) -> Plane:
     """A Plane from the FITS bytes of a coadd cutout of `scale` arcsec/px; HDUs by order: header, image, mask, variance.
@@ -116,7 +104,7 @@ def parse_cutout(body: bytes, scale: float) -> Plane:
     zero_point = 2.5 * np.log10(top.positive("FLUXMAG0", "no_zero_point"))
     wcs.check_scale(cd, scale)
     fitsimages.check_pixels(image)
-    unusable = _unusable(tuple(card for key, card in mask_head.items() if key.startswith("MP_")))
+    unusable = maskplanes.unusable(mask_head)
     return Plane(image.astype(np.float32), mask.astype(np.int32), (mask & unusable) != 0,
                  variance.astype(np.float32), float(zero_point), crval, crpix, cd)
 

@@ -152,6 +152,19 @@ class CatalogJobs:
                       file=sys.stderr, flush=True)
 
 
+def answer(service, template: str, options: dict):
+    """(DataFrame, the archive's own count, SQL) of a template filled in with `options` (see `render`); `service` is (client,
+    urls, account, its options). ServiceError if the rows aren't as many as the archive counts."""
+    client, urls, account, own = service
+    sql, release = render(template, options), options["release"]
+    jobs = CatalogJobs(client, urls["sql_url"], account, own["poll_s"], own.get("job_s", JOB_S))
+    count, columns = jobs.describe(sql, release)
+    frame = parse_csv(jobs.run(sql, release), columns or ("object_id",))
+    if len(frame) != count:
+        raise ServiceError(f"the archive counts {count} rows but sent {len(frame)}; run again")
+    return frame, count, sql
+
+
 def parse_csv(body: bytes, columns=("object_id",)):
     """DataFrame of the archive's CSV: the last leading `#` line is the header, booleans are words, nulls empty.
 

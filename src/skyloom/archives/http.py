@@ -35,12 +35,33 @@ class Transient(Exception):
         self.wait, self.status = wait, status
 
 
+class Token(requests.auth.AuthBase):
+    """A bearer token (RFC 6750) as the login of a `Client`; whatever prints it shows no part of it."""
+
+    def __init__(self, secret: str):
+        self.secret = secret
+
+    def __call__(self, request):
+        request.headers["Authorization"] = f"Bearer {self.secret}"
+        return request
+
+    def __repr__(self):
+        return "Token(...)"
+
+
 class Client:
-    """A polite HTTP client for one host: at most `streams` open replies and `rpm` requests a minute."""
+    """A polite HTTP client for one host: at most `streams` open replies and `rpm` requests a minute.
+
+    `auth` is a login (user, password) or a `Token`; with `handover` a GET may be sent on to another host, which isn't told the
+    login. `remedy` says what to do where the login is refused.
+    """
+
+    remedy = "check the account or the User-Agent"
 
     def __init__(self, rpm: float, streams: int = 1, timeout: float = 60, attempts: int = 5, total_s: float = 600,
-                 contact: str = "", auth: tuple[str, str] | None = None, wait_initial: float = 0.5):
-        self.session = _Session(private=auth is not None)
+                 contact: str = "", auth: tuple[str, str] | Token | None = None, wait_initial: float = 0.5,
+                 handover: bool = False):
+        self.session = _Session(private=auth is not None, handover=handover)
         about = f"; {contact}" if contact else ""
         self.session.headers["User-Agent"] = f"skyloom/{__version__} (photo-z dataset builder{about})"
         self.session.trust_env = True
@@ -95,7 +116,7 @@ class Client:
                     return self._once(method, url, options, good, limit, deadline)
         except (Transient, requests.RequestException) as error:
             times = "once" if tried == 1 else f"{tried} times"
-            failed = ServiceError(f"{method} {shown(url)} failed {times}, last with: {error}")
+            failed = ServiceError(f"{method} {shown(url)} failed {times}, last with: {self._hidden(str(error))}")
             failed.status = getattr(error, "status", 0)
             raise failed from None
 
@@ -126,14 +147,28 @@ class Client:
             status = response.status_code
             if status in good:
                 keep = limit is None
-                return response if keep else b"".join(_bounded(response.iter_content(1 << 16), limit, deadline))
-            text = _excerpt(response)
+                return response if keep else self._own(b"".join(_bounded(response.iter_content(1 << 16), limit, deadline)))
+            text = self._hidden(_excerpt(response))
+            if status < 500 and self.session.handover and _origin(response.url) != _origin(url):
+                raise Transient(f"HTTP {status} from the storage that {shown(url)} sent us to, whose links expire: {text}",
+                                retry_after(response.headers.get("Retry-After")))
             if status in TRANSIENT:
                 raise Transient(f"HTTP {status} {text}", retry_after(response.headers.get("Retry-After")), status)
             raise _refused(f"HTTP {status} from {shown(url)}: {text}", status)
         finally:
             if not keep:
                 response.close()
+
+    def _own(self, body: bytes) -> bytes:
+        """The body; ReplyError where it repeats our token, which would then lie in a cache."""
+        if isinstance(self.auth, Token) and self.auth.secret.encode() in body:
+            raise ReplyError("repeats_token", "the reply holds the token that was sent")
+        return body
+
+    def _hidden(self, text: str) -> str:
+        """A text without our token, and without the signatures of links to another host."""
+        text = text.replace(self.auth.secret, "(token)") if isinstance(self.auth, Token) else text
+        return re.sub(r"\?\S+=\S+", "?...", text) if self.session.handover else text
 
     def pace(self) -> None:
         """Sleep until this request's turn: turns are `interval` apart, whichever thread takes them."""
@@ -145,11 +180,13 @@ class Client:
 
 
 class _Session(requests.Session):
-    """Follows redirects, but carries a login to no other origin and makes no question out of an upload."""
+    """Follows redirects, but carries a login to no other origin and makes no question out of an upload.
 
-    def __init__(self, private: bool):
+    With `handover` another origin is asked, without the login."""
+
+    def __init__(self, private: bool, handover: bool = False):
         super().__init__()
-        self.private = private
+        self.private, self.handover = private, handover
 
     def get_redirect_target(self, response):
         """As requests has it. Refused where a body or a login would go elsewhere, or the body be left behind."""
@@ -158,12 +195,18 @@ class _Session(requests.Session):
             return None
         there = urllib.parse.urljoin(response.url, target)
         moved = f"{shown(response.url)} is moved to {shown(there)} (HTTP {response.status_code})"
-        if self.private and _origin(there) != _origin(response.url):
+        if self.private and not self.handover and _origin(there) != _origin(response.url):
             raise _refused(f"{moved}, where the account isn't sent; mend the address in `services`", response.status_code)
         if response.request.method == "POST" and response.status_code in (301, 302, 303):
             raise _refused(f"{moved}, which would drop what was uploaded; mend the address in `services`",
                            response.status_code)
         return target
+
+    def rebuild_auth(self, prepared_request, response):
+        """No login after a redirect to another origin: requests keeps it from http to https of one host."""
+        if _origin(prepared_request.url) != _origin(response.request.url):
+            prepared_request.headers.pop("Authorization", None)
+        super().rebuild_auth(prepared_request, response)
 
 
 class _Polite(requests.adapters.HTTPAdapter):

@@ -12,7 +12,7 @@ from skyloom.errors import ReplyError
 class Files:
     """The stamps of members named by id in a manifest, with the settings of the `stamps` block."""
 
-    service, own_scales = "local", True  # every stamp has the scale of its own image
+    service, name, own_scales = "local", "local", True  # every stamp has the scale of its own image
 
     def __init__(self, settings: dict, object_ids, manifest: str):
         table = local.read_manifest(manifest)

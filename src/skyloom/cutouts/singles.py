@@ -16,12 +16,14 @@ DEAD_AFTER = 4  # requests in a row that used up their attempts: the service is 
 
 @dataclass
 class Ask:
-    """One request: its key in the cache, how to send it, and `check(body)`, which raises ReplyError for a bad body."""
+    """One request: its key in the cache, how to send it, `check(body)`, which raises ReplyError for a bad body, and, optional,
+    `keep(body)`: what of a good one is stored."""
 
     key: str
     url: str
     check: Callable[[bytes], None]
     params: dict = field(default_factory=dict)
+    keep: Callable[[bytes], bytes] = bytes
 
 
 def fetch(client: Client, asks: list[Ask], cache: replies.Replies, attempts: int, streams: int, progress=None) -> dict[str, str]:
@@ -83,13 +85,14 @@ class _Work:
         except ServiceError as error:
             status = getattr(error, "status", 0)
             if isinstance(error, Refused) and status in (401, 403):
-                raise InputError(f"the service refused the request ({error}); check the account or the User-Agent") from None
+                remedy = getattr(self.client, "remedy", Client.remedy)
+                raise InputError(f"the service refused the request ({error}); {remedy}") from None
             self.causes[ask.key] = f"http_{status}: {error}" if isinstance(error, Refused) else str(error)
             if 400 <= status <= 500 and status not in (408, 429):
                 self.verdicts[ask.key] = self.sent
             self.barren += self.attempts
             return False
-        self.cache.put(ask.key, replies.OK, body)
+        self.cache.put(ask.key, replies.OK, ask.keep(body))
         self.known, self.proof, self.barren = ask, max(self.proof, number), 0
         return False
 

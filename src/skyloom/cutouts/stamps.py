@@ -18,8 +18,9 @@ UNUSABLE = np.uint32(1 << 31)  # our bit in the stored mask: the archive's plane
 @dataclass
 class Stamp:
     """One band of one object: nJy, nJy^-2, mask, status, why (of an `ok` one: what is amiss all the same), calibration, and
-    where the target lies. `cd` is the 2x2 matrix from px to (east, north) in deg, NaN where no WCS says it; `pixel_scale`
-    (arcsec) is NaN where it is the survey's."""
+    where the target lies. `cd` is the 2x2 matrix from px to (east, north) in deg, NaN where no WCS says it; with `crval` (deg)
+    and `crpix` (1-based px of the stamp) it is the stamp's gnomonic WCS, where it has one; `pixel_scale` (arcsec) is NaN where
+    it is the survey's."""
 
     image: np.ndarray
     ivar: np.ndarray
@@ -30,6 +31,8 @@ class Stamp:
     offset: tuple[float, float] = (np.nan, np.nan)  # target minus stamp centre, px (x, y)
     pixel_scale: float = np.nan
     cd: np.ndarray = field(default_factory=lambda: np.full((2, 2), np.nan))
+    crval: tuple[float, float] = (np.nan, np.nan)
+    crpix: tuple[float, float] = (np.nan, np.nan)
 
 
 def blank(size: int, status: str, cause: str = "") -> Stamp:
@@ -47,8 +50,15 @@ def cut_stamp(plane: Plane, ra: float, dec: float, size: int, max_masked: float,
     x, y = wcs.tan_pixel(plane.crval, plane.crpix, plane.cd, ra, dec)
     image, ivar, mask = calibrated(plane)
     out = window_stamp(image, ivar, mask, x, y, plane.zero_point, size, max_masked, pad)
-    out.cd = plane.cd
-    return out
+    return _placed(out, plane, x, y)
+
+
+def _placed(stamp: Stamp, plane: Plane, x: float, y: float) -> Stamp:
+    """The stamp with the plane's WCS; the target lies on the plane's pixel (x, y)."""
+    middle = (len(stamp.image) - 1) / 2
+    shift = [stamp.offset[k] + middle - at for k, at in enumerate((x, y))]
+    stamp.crval, stamp.crpix, stamp.cd = plane.crval, tuple(plane.crpix[k] + float(np.rint(shift[k])) for k in (0, 1)), plane.cd
+    return stamp
 
 
 def calibrated(plane: Plane):
@@ -93,7 +103,7 @@ def centred(plane: Plane, pixels, ra: float, dec: float, settings: dict) -> Stam
     size = len(image)
     x, y = wcs.tan_pixel(plane.crval, plane.crpix, plane.cd, ra, dec)
     middle = (size - 1) / 2
-    out = Stamp(image, ivar, mask, "ok", "", plane.zero_point, (x - middle, y - middle), cd=plane.cd)
+    out = _placed(Stamp(image, ivar, mask, "ok", "", plane.zero_point, (x - middle, y - middle)), plane, x, y)
     whole, inner = float(np.mean((mask & UNUSABLE) != 0)), masked_fraction(mask)
     if whole > settings["max_nan_fraction"]:
         out.status, out.cause = "masked", f"{whole:.3f} of the pixels are undefined"
@@ -149,6 +159,13 @@ def centred_kernel(kernel: np.ndarray) -> np.ndarray:
     if np.abs(near - centre).max() > SHIFT:
         out = ndimage.shift(out, near - centre, order=3, mode="grid-constant")
     return out / out.sum()
+
+
+def moment_kernel(xx: float, yy: float, xy: float, size: int) -> np.ndarray:
+    """(size, size) float32 Gaussian of sum 1 with second moments in px^2 along the pixels' axes."""
+    y, x = np.mgrid[:size, :size] - size // 2
+    out = np.exp(-0.5 * (yy * x**2 + xx * y**2 - 2 * xy * x * y) / (xx * yy - xy**2))
+    return (out / out.sum()).astype(np.float32)
 
 
 def gaussian_kernel(fwhm: float, size: int) -> np.ndarray:

@@ -47,8 +47,9 @@ def describe(name: str, given: dict) -> dict:
     with torch.device("meta"):  # sizes without memory
         model = family.build(Card(name, options, **example))
     head = getattr(model, "head", None)
-    return {"model": name, **(about or {"bands": len(example["inputs"])}), "parameters": count(model),
-            "head_parameters": count(head) if head is not None else 0}
+    parts = {part: count(module) for part, module in family.parts(model).items()}
+    return {"model": name, **(about or {"bands": len(example.get("inputs") or example["bands"])}), "parameters": count(model),
+            "head_parameters": count(head) if head is not None else 0, **({"parts": parts} if parts else {})}
 
 
 def count(module) -> int:

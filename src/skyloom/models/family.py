@@ -90,12 +90,13 @@ class Family:
     """One kind of network. A module of `models/families`, or an entry point `skyloom.models` of another package, holds an
     instance as `FAMILY`; what differs from these methods is the family.
 
-    `name` may go on in a config (`tabular_b`); `reads`: `columns` of any run's table, `stamps` of its one survey besides, or
-    stamps of several `surveys`; `everywhere`: the columns may be those of several surveys; `Options` a frozen dataclass below
-    `Training`; `least` objects from which anything is learned; `batch` objects at a time in a prediction; `variants` {option:
-    value} that describe-model may change, `described` {option: value} beside them where the published size is not the default
-    one; `ablations` {name in the config: (model that it makes, empty for `{model}_{name}`; what that sees)}; `fusion` `early`,
-    or `late` for networks with `features(survey, image)` and `join(features, table)`.
+    `name` may go on in a config (`tabular_b`); `reads`: `columns` of any run's table, `stamps` of its one survey besides,
+    stamps of several `surveys`, or whole `scenes`, which the module `trainer` learns from and applies it to; `everywhere`: the
+    columns may be those of several surveys; `Options` a frozen dataclass below `Training`; `least` objects from which anything
+    is learned; `batch` objects at a time in a prediction; `variants` {option: value} that describe-model may change, `described`
+    {option: value} beside them where the published size is not the default one; `ablations` {name in the config: (model
+    that it makes, empty for `{model}_{name}`; what that sees)}; `fusion` `early`, or `late` for networks with
+    `features(survey, image)` and `join(features, table)`.
     A split, as the methods get it, has `path, n, columns`; with stamps `images(rows)`, `ivar(rows)`, `ivar_sample()`; with
     surveys `surveys, bands, scale, stamp, status, names, read(survey, rows, what)`, `ebv()`.
     """
@@ -104,6 +105,7 @@ class Family:
     title = ""
     citation = ""
     reads = "columns"
+    trainer = ""
     everywhere = False
     Options: type[Training] = Training
     least = 1
@@ -164,6 +166,15 @@ class Family:
     def example(self, options: Training) -> dict:
         """Such a part without data, for describe-model."""
         raise NotImplementedError(f"the model family {self.name} lacks `example`")
+
+    def parts(self, model: torch.nn.Module) -> dict[str, torch.nn.Module]:
+        """Parts whose sizes describe-model tells beside the whole's."""
+        return {}
+
+    def detected(self, model: torch.nn.Module, card: Card, tile, **how):
+        """The sources of a tile (`models.scene.inputs.Tile`) as `models.scene.detect.Found`; `how`: positions, threshold,
+        precision, device of `models.scene.detect.detected`."""
+        raise NotImplementedError(f"the model family {self.name} lacks `detected`")
 
     def build(self, card: Card) -> torch.nn.Module:
         """The untrained network of a card, called as model(images, table); parameters come from torch's global generator."""

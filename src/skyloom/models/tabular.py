@@ -1,6 +1,7 @@
 """Photo-z from measured columns: asinh magnitudes, colours, errors and the states of missing bands, for any head.
 
-Magnitudes enter as fluxes: noise can be added to them, and a faint one is a number and not a divergence. The features are
+Magnitudes enter as fluxes: noise can be added to them, and a faint one is a number and not a divergence. Columns that hold
+fluxes are taken as they are, negative ones, too. The features are
 asinh(flux / 2 b) with b a band's usual noise (Lupton, Gunn & Szalay 1999), their differences from band to band, log errors.
 """
 
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from skyloom.models import scaling
+from skyloom.sample import bands as band_names
 
 ZERO = 22.5  # magnitude of flux 1; any would do
 POGSON = 2.5 / np.log(10)
@@ -43,7 +45,7 @@ def fit(columns: dict[str, np.ndarray], magnitudes: list[str], errors: dict[str,
         if known.any():
             soft.append(float(np.median(noise[known])))
         else:
-            soft.append(float(np.percentile(flux[detected], 1) / 10) if detected.any() else 1.0)
+            soft.append((float(np.percentile(np.abs(flux[detected]), 1) / 10) if detected.any() else 1.0) or 1.0)
     for name in extra:
         values = np.asarray(columns[name], float)
         values = values[np.isfinite(values)]
@@ -67,10 +69,14 @@ def raw(columns: dict[str, np.ndarray], table: dict) -> np.ndarray:
 
 
 def _band(columns, name, error):
-    """(flux, noise, detected, observed), each (n,), of one magnitude and its error; 0 where nothing was detected."""
+    """(flux, noise, detected, observed), each (n,), of one magnitude, or flux, and its error; 0 where nothing was detected."""
     magnitude = np.asarray(columns[name], float)
-    undetected, unobserved = scaling.states(magnitude)
+    undetected, unobserved = states(name, magnitude)
     detected = ~undetected & ~unobserved
+    if band_names.is_flux(name):
+        sigma = np.asarray(columns[error], float) if error else np.zeros(len(magnitude))
+        known = detected & np.isfinite(sigma) & (sigma > 0)
+        return np.where(detected, magnitude, 0.0), np.where(known, sigma, 0.0), detected, ~unobserved
     flux = np.where(detected, 10 ** (-0.4 * (np.where(detected, magnitude, ZERO) - ZERO)), 0.0)
     noise = np.zeros_like(flux)
     if error:
@@ -78,6 +84,12 @@ def _band(columns, name, error):
         usable = detected & np.isfinite(sigma) & (sigma > 0) & (sigma < LARGEST)
         noise = flux * np.where(usable, sigma, 0) / POGSON
     return flux, noise, detected, ~unobserved
+
+
+def states(name: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks (not detected, not observed) of a column: a flux that was measured counts as detected, whatever it is."""
+    values = np.asarray(values, float)
+    return (np.zeros(len(values), bool), ~np.isfinite(values)) if band_names.is_flux(name) else scaling.states(values)
 
 
 class Features(nn.Module):

@@ -9,7 +9,7 @@ from skyloom.errors import InputError
 from skyloom.measure.sources import FLAGS as MORPHOLOGY
 from skyloom.pz import distribution
 from skyloom.release import zphot
-from skyloom.release.flags import BITS, flag_bits
+from skyloom.release.flags import BITS, DETECTED, SAME, flag_bits
 
 # worst first: what `status_{service}` says when bands differ
 _ORDER = ("failed", "no_coverage", "too_small", "masked", "ok")
@@ -88,19 +88,23 @@ def flags(table: dict[str, np.ndarray], status, bands, magnitudes, surveys=None)
     for name in magnitudes:
         values = np.asarray(table[name], float)
         raise_bit("missing_magnitude", ~np.isfinite(values) | (np.abs(values) >= 90))
+    if "detect_flags" in table:
+        for name, detected in SAME.items():
+            raise_bit(name, (table["detect_flags"].astype(np.int64) & (1 << DETECTED[detected])) != 0)
     if "specz_redshift_err" in table:
         raise_bit("no_z_spec_err", ~np.isfinite(np.asarray(table["specz_redshift_err"], float)))
     return out
 
 
 def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[str, dict], service: str, edges=None,
-          surveys=None, support=None, stands: str | None = None):
+          surveys=None, support=None, stands: str | None = None, carried=()):
     """The catalog as a mapping of columns sorted by object_id; p(z) without bins of its own is summarised on `edges`.
 
     `table` holds dataset columns of all splits, row-aligned with `status` (n, band) or None and with the
     predictions; `surveys` as for `flags`; `support` (object_id, p_value, pattern_seen, in_range): an object that it is for is
     `extrapolated` (`zphot.extrapolated`); `stands`: the model of `z_phot`, empty where none can be told, None for a catalog
-    without these columns. InputError if ids disagree with the predictions' or repeat.
+    without these columns; `carried`: columns of the table that the catalog has, too. InputError if ids disagree with the
+    predictions' or repeat.
     """
     ids = table["object_id"]
     if len(np.unique(ids)) != len(ids):
@@ -130,6 +134,7 @@ def build(table: dict[str, np.ndarray], status, bands, magnitudes, models: dict[
         out[f"status_{service}"] = worst_status(status)
     for name, codes in (surveys or {}).items():
         out[f"status_{name}"] = best_status(codes)
+    out |= {name: table[name] for name in carried}
     if "source_id" in table:
         out["source_id"] = table["source_id"]
     order = np.argsort(ids, kind="stable")

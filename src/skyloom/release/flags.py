@@ -10,6 +10,9 @@ from skyloom.surveys import imaging
 BITS = {"g_not_ok": 0, "r_not_ok": 1, "i_not_ok": 2, "z_not_ok": 3, "y_not_ok": 4, "missing_magnitude": 5,
         "no_z_std": 6, "no_z_phot": 7, "no_source": 8, "blend": 9, "edge": 10, "no_psf": 11, "sersic_failed": 12,
         "masked_pixels": 13, "extraction_failed": 14, "target_off_centre": 15, "no_z_spec_err": 16, "extrapolated": 21}
+# Bits of `detect_flags` of sources found in scenes, and the flags that say the same of the target of a stamp.
+DETECTED = {"blended": 0, "edge": 1, "saturated": 2, "shredded": 3, "masked": 4}
+SAME = {"blend": "blended", "edge": "edge", "masked_pixels": "masked"}
 HIGHEST = 30  # flags are int32, without its sign
 
 

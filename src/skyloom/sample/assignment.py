@@ -21,6 +21,7 @@ class Assignment:
     told: str
 
 
+KNOWN = ("specz", "found")  # samples with redshifts: of an archive's rows, of sources found in scenes
 LEAKS = ("check", "pairs", "unchecked", "method")
 
 
@@ -28,14 +29,15 @@ def assign(frame, settings: dict, sides=None) -> Assignment:
     """Divide a frame (sample, object_id, row and, optional, part, ra, dec).
 
     `settings`: method, fractions, seed, order, group_arcsec, stamp_arcsec; sides (n,) arcsec of each object's own largest stamp
-    stand in for the last. Rows whose `part` is evaluation are the testing split, whole. Objects without a position are divided by
+    stand in for the last. Rows whose `part` is evaluation are the testing split, whole; with the method `part` it names every
+    row's split. Objects without a position are divided by
     the hash of their id, the others as if those weren't there.
     """
     frame = frame.reset_index(drop=True)
     n, whole = len(frame), "ra" in frame and "dec" in frame
     ra, dec = (frame[name].to_numpy(float) if whole else np.full(n, np.nan) for name in ("ra", "dec"))
     side = np.broadcast_to(float(settings["stamp_arcsec"]) if sides is None else np.asarray(sides, float), (n,))
-    labelled, placed, group = (frame["sample"] == "specz").to_numpy(), splits.positions(ra, dec, n), settings["group_arcsec"]
+    labelled, placed, group = frame["sample"].isin(KNOWN).to_numpy(), splits.positions(ra, dec, n), settings["group_arcsec"]
     split = _drawn(frame, labelled, ra, dec, settings)
     subset, held = np.full(n, "", object), split == "validation"
     subset[held] = splits.halves(frame["object_id"][held], settings["seed"], ra[held], dec[held], group)
@@ -55,6 +57,8 @@ def assign(frame, settings: dict, sides=None) -> Assignment:
 
 def _drawn(frame, labelled, ra, dec, settings) -> np.ndarray:
     """(n,) split of every row."""
+    if settings["method"] == "part":
+        return np.where(labelled, frame["part"], "target").astype(object)
     given = labelled & (frame["part"] == "evaluation").to_numpy() if "part" in frame else np.zeros(len(frame), bool)
     split = np.where(labelled, "testing", "target").astype(object)
     fractions, free = settings["fractions"], labelled & ~given

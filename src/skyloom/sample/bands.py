@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
+
 import numpy as np
+
+from skyloom.errors import InputError
 
 # bands from the ultraviolet to the infrared
 BANDS = ("fuv", "nuv", "u", "b", "g", "v", "r", "ic", "i", "z", "y", "j", "h", "k", "ks", "w1", "w2", "w3", "w4")
@@ -18,9 +22,28 @@ def by_wavelength(magnitudes: list[str]) -> list[str]:
 
 
 def errors_of(names, magnitudes: list[str]) -> dict[str, str]:
-    """{magnitude column: its error column} among a table's column names: `_magerr`, `_magsigma`, `_mag_err` for `_mag`."""
+    """{magnitude or flux column: its error column} among a table's column names: `_magerr`, `_magsigma`, `_mag_err` for `_mag`,
+    `_flux_err` for `_flux` (`g_aper_flux_err_1` for `g_aper_flux_1`)."""
     ends = ("err", "sigma", "_err")
-    return {m: next(m + end for end in ends if m + end in names) for m in magnitudes if any(m + end in names for end in ends)}
+    usual = {m: [*(m + end for end in ends), *([m.replace("_flux", "_flux_err")] if is_flux(m) else [])] for m in magnitudes}
+    return {m: next(name for name in usual[m] if name in names) for m in magnitudes if any(name in names for name in usual[m])}
+
+
+def is_flux(name: str) -> bool:
+    """Whether a column holds fluxes (nJy), which may be negative, and no magnitudes."""
+    return "_flux" in name
+
+
+def named(names, patterns) -> list[str]:
+    """The columns that patterns name (`g_mag`, `?_flux`), no errors: pattern by pattern, each from blue to red. InputError for a
+    pattern that names none."""
+    out = []
+    for pattern in patterns:
+        found = [name for name in names if fnmatch.fnmatchcase(name, pattern) and "err" not in name.split("_")]
+        if not found:
+            raise InputError(f"no column is named {pattern}; there are {', '.join(sorted(names))[:300]}")
+        out += [name for name in by_wavelength(sorted(found)) if name not in out]
+    return out
 
 
 def stacked(columns: dict, magnitudes: list[str]) -> np.ndarray:

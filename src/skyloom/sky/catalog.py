@@ -13,7 +13,10 @@ from skyloom.sky import geometry, hashing, hsc, photometry, population
 
 FLAGS = {"sdsscentroid_flag": 0.004, "pixelflags_interpolatedcenter": 0.008, "pixelflags_crcenter": 0.003,
          "pixelflags_bad": 0.002, "cmodel_flag": 0.006}
+DETECTED = 5.0  # S/N in some band from which a deep sky's catalog lists a source
+UNRESOLVED = 0.6  # arcsec: a source this close to a brighter one is no object of its own
 REPEATED = 0.7  # share of a source's rows that are repeats of it
+FAINTEST = 24.0  # of a deep sky's redshifts
 LIMIT = 22.5  # faintest i in the table: the bright tier, so that a query over 1000 deg^2 stays affordable
 
 
@@ -33,8 +36,8 @@ def _normal(ids: np.ndarray, *parts) -> np.ndarray:
 @functools.lru_cache(4)
 def forced(sky: hsc.Sky, box) -> dict[str, np.ndarray]:
     """Columns of `forced` and `forced2` for a box in deg: one row per measurement of a source, several a source."""
-    source = population.in_region(sky.seed, box, reddening=sky.reddening)
-    keep = source["i"] < LIMIT
+    source = population.in_region(sky.seed, box, _tiers(sky), reddening=sky.reddening)
+    keep = (source["i"] < LIMIT) | sky.deep
     source = {name: column[keep] for name, column in source.items()}
     tracts = np.array([geometry.tract_of(a, d) for a, d in zip(source["ra"], source["dec"], strict=True)], int)
     seen = np.zeros(len(tracts), bool)
@@ -47,15 +50,65 @@ def forced(sky: hsc.Sky, box) -> dict[str, np.ndarray]:
                 seen[chunk] = hsc.covered(sky, tract, *pixels[:, chunk])
     source = {name: column[seen] for name, column in source.items()}
     tracts, pixels = tracts[seen], pixels[:, seen]
+    fluxes = {band: _measured_flux(sky, source, tracts, pixels, band, box) for band in hsc.BANDS}
+    if sky.deep:
+        seen = _listed(sky, source, fluxes, box)
+        source, tracts, pixels = {name: column[seen] for name, column in source.items()}, tracts[seen], pixels[:, seen]
+        fluxes = {band: tuple(part[seen] for part in pair) for band, pair in fluxes.items()}
     # geometric number of rows with mean 1 / (1 - REPEATED), at most 12
     u = _unit(source["id"], sky.seed, "rows")
     rows = np.minimum(1 + np.floor(np.log1p(-u) / np.log(REPEATED)), 12).astype(int)
+    rows[source["i"] >= LIMIT] = 1
     first = np.repeat(np.cumsum(rows) - rows, rows)
     visit = np.arange(rows.sum()) - first
-    fluxes = {band: _measured_flux(sky, source, tracts, pixels, band, box) for band in hsc.BANDS}
     fluxes = {band: tuple(np.repeat(part, rows) for part in pair) for band, pair in fluxes.items()}
     source = {name: np.repeat(column, rows, axis=0) for name, column in source.items()}
     return _measured(sky, source, np.repeat(tracts, rows), np.repeat(pixels, rows, axis=1), visit, fluxes)
+
+
+def _tiers(sky: hsc.Sky) -> tuple:
+    """What the catalog is drawn from: a deep sky's lists everything that is seen, any other's the bright tier."""
+    return population.tiers(True) if sky.deep else (population.GALAXY_TIERS[0], population.STARS)
+
+
+def _listed(sky: hsc.Sky, source: dict, fluxes: dict, box) -> np.ndarray:
+    """Whether each source is an object of a deep sky's catalog: seen in some band, and not lost in a brighter neighbour."""
+    from scipy.spatial import cKDTree
+
+    seen = np.max([flux / error for flux, error in fluxes.values()], axis=0) >= DETECTED
+    around = _around(sky, box)
+    middle = float(np.median(around["ra"])), float(np.median(around["dec"]))
+    here, there = (np.column_stack(geometry.project(*middle, table["ra"], table["dec"])) for table in (source, around))
+    pairs = cKDTree(here).sparse_distance_matrix(cKDTree(there), UNRESOLVED, output_type="coo_matrix")
+    lost = around["i"][pairs.col] < source["i"][pairs.row]
+    seen[pairs.row[lost]] = False
+    return seen
+
+
+def _shapes(sky, source, tracts) -> dict[str, np.ndarray]:
+    """Adaptive moments in i (arcsec^2; 1 runs west, 2 north) of each row and of the PSF there: Gaussians of the half-light radii
+    of the brighter of disc and bulge."""
+    b = hsc.BANDS.index("i")
+    part = np.where(source["bulge"][:, b] > source["disc"][:, b], "bulge", "disc")
+    size, q = (np.where(part == "bulge", source[f"{name}_bulge"], source[f"{name}_disc"]) for name in ("re", "q"))
+    size = np.where(source["kind"] == 0, size / photometry.GAUSS, 0.0) ** 2
+    tract, at = np.unique(tracts, return_inverse=True)
+    seen = np.array([(hsc.seeing(sky, int(one), "i") / 2.3548) ** 2 for one in tract])[at]
+    cos, sin = np.cos(np.pi - source["pa"]), np.sin(np.pi - source["pa"])
+    long, short = size / q, size * q
+    out = {"11": long * cos**2 + short * sin**2, "22": long * sin**2 + short * cos**2, "12": (long - short) * cos * sin}
+    psf = {"11": seen, "22": seen, "12": np.zeros(len(seen))}
+    return ({f"i_sdssshape_shape{k}": out[k] + psf[k] for k in out} | {f"i_sdssshape_psf_shape{k}": psf[k] for k in psf})
+
+
+def _extended(sky, source, ids, fluxes) -> np.ndarray:
+    """The pipeline's extendedness in i: 1 where a source is wider than the PSF. A deep sky's faint sources show that badly."""
+    if not sky.deep:
+        return np.where(source["kind"] == 0, 1.0, 0.0)
+    flux, error = fluxes["i"]
+    own = np.where(source["kind"] == 0, np.maximum(source["re_disc"], source["re_bulge"]) / photometry.GAUSS, 0)
+    wider = (own / (hsc.SEEING["i"] / 2.3548)) ** 2 + 2 * error / np.clip(flux, error, None) * _normal(ids, sky.seed, "extended")
+    return np.where(wider > 0.1, 1.0, 0.0)
 
 
 def _measured(sky, source, tracts, pixels, visit, fluxes) -> dict[str, np.ndarray]:
@@ -70,10 +123,12 @@ def _measured(sky, source, tracts, pixels, visit, fluxes) -> dict[str, np.ndarra
            "coord": np.array([f"({a:.12f}, {b:.12f}, {c:.12f})" for a, b, c in xyz], object),
            "skymap_id": skymap, "isprimary": visit == 0, "source": source["id"], "z": source["z"],
            "kind": source["kind"]}
+    out |= _shapes(sky, source, tracts)
+    extended = _extended(sky, source, ids, fluxes)
     for band in hsc.BANDS:
         out |= _photometry(sky, ids, visit, band, *fluxes[band])
         out |= {f"{band}_{flag}": _unit(ids, sky.seed, band, flag) < rate for flag, rate in FLAGS.items()}
-        out[f"{band}_extendedness_value"] = np.where(source["kind"] == 0, 1.0, 0.0)
+        out[f"{band}_extendedness_value"] = extended
     centre_flags = _centre_flags(sky, tracts, pixels)
     for band in hsc.BANDS:
         out[f"{band}_pixelflags_saturatedcenter"], out[f"{band}_pixelflags_edge"] = centre_flags
@@ -106,7 +161,7 @@ def _around(sky: hsc.Sky, box) -> dict[str, np.ndarray]:
     rim = 6 / 3600
     wide = rim / max(np.cos(np.radians(max(abs(dec_min), abs(dec_max)))), 0.01)
     whole = (ra_min - wide, ra_max + wide, max(dec_min - rim, -90), min(dec_max + rim, 90))
-    return population.in_region(sky.seed, whole, reddening=sky.reddening)
+    return population.in_region(sky.seed, whole, _tiers(sky), reddening=sky.reddening)
 
 
 def _photometry(sky, ids, visit, band, flux, error) -> dict[str, np.ndarray]:
@@ -151,6 +206,8 @@ def specz(sky: hsc.Sky, box) -> dict[str, np.ndarray]:
     # the decision uses the source's first row so that all its measurements share it
     _, index, inverse = np.unique(source, return_index=True, return_inverse=True)
     chance = np.where(bright < 19.2, 0.55, 0.042) * np.where(kind == 0, 1, 0.03)
+    if sky.deep:
+        chance = chance * np.where(bright < LIMIT, 1, np.where(bright < FAINTEST, 0.5, 0))
     taken = (_unit(source[index], sky.seed, "spectrum") < chance[index])[inverse]
     rows = np.flatnonzero(taken)
     twice = rows[_unit(source[rows], sky.seed, "second name") < 0.02]

@@ -93,7 +93,7 @@ def _model(sky: hsc.Sky, layer: Layer, tile, x0: int, y0: int, width: int, heigh
     noise = np.array([sigma(layer, b, layer.exposure) for b in (0, 1)], np.float32)
     fwhms = [round(f / layer.scale, 4) for f in layer.fwhm]
     return render.render(sky.seed, tile_centre(layer, tile), x0, y0, width, height, noise, fwhms, layer.scale, layer.survey,
-                         sky.reddening)
+                         sky.reddening, sky.deep)
 
 
 def tile_window(sky: hsc.Sky, layer: Layer, tile, band: int, x0: int, y0: int, width: int, height: int):

@@ -11,7 +11,7 @@ import numpy as np
 from skyloom.sky import hashing
 
 TAKEN = {"hsc": (3.240, 2.276, 1.633, 1.263, 1.075), "ps1": (3.172, 2.271, 1.682, 1.322, 1.087),
-         "galex": (7.24, 4.89), "unwise": (0.184, 0.113)}
+         "galex": (7.24, 4.89), "unwise": (0.184, 0.113), "rubin": (4.145, 3.237, 2.273, 1.684, 1.323, 1.088)}
 _WAVES = 6
 # Rotation from ICRS to Galactic coordinates (Murray 1989, as the Hipparcos catalogue gives it)
 _GALACTIC = np.array([[-0.0548755604, -0.8734370902, -0.4838350155], [0.4941094279, -0.4448296300, 0.7469822445],

@@ -23,13 +23,15 @@ TAPS = np.array([0.12, 0.76, 0.12], np.float32) / np.float32(np.sqrt(0.12**2 + 0
 
 @dataclass(frozen=True)
 class Sky:
-    """What makes one embedded sky: seed, covered box (deg), rate of holes and of lost patch images."""
+    """What makes one embedded sky: seed, covered box (deg), rate of holes and of lost patch images; how deep Rubin has looked."""
 
     seed: int = 1
     footprint: tuple[float, float, float, float] = (149.0, 151.0, 1.0, 3.0)
     hole_rate: float = 0.3  # holes per patch
     gap_rate: float = 0.004  # chance that the archive has lost a patch's image in one band
     reddening: float = 0.0  # mean E(B-V) of the Galaxy's dust in front of everything
+    rubin_depth: str = "dp1"  # or y1, y5: see `sky.rubin`
+    deep: bool = False  # galaxies of i 25.3 to 26.5 too
 
     def __post_init__(self):
         object.__setattr__(self, "footprint", geometry.rising(self.footprint))
@@ -145,7 +147,7 @@ def model(sky: Sky, tract: int, x0: int, y0: int, width: int, height: int) -> np
     sigma = np.array([sky_sigma(b) for b in BANDS], np.float32)
     fwhms = [round(seeing(sky, tract, b) / SCALE, 4) for b in BANDS]
     return render.render(sky.seed, geometry.tract_centre(tract), x0, y0, width, height, sigma, fwhms, SCALE,
-                         reddening=sky.reddening)
+                         reddening=sky.reddening, deep=sky.deep)
 
 
 def exposure(sky: Sky, tract: int, x0: int, y0: int, width: int, height: int, band: str):

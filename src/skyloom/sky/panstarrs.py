@@ -88,7 +88,8 @@ def model(sky: hsc.Sky, cell: int, zone_dec: float, x0: int, y0: int, size: int)
     sigma = np.array([10 ** (-0.4 * (DEPTH[b] - 31.4)) / 5 / (np.sqrt(4 * np.pi) * SEEING[b] / 2.355 / SCALE)
                       for b in BANDS], np.float32)
     fwhms = [round(SEEING[b] / SCALE, 4) for b in BANDS]
-    return render.render(sky.seed, centre(cell, zone_dec), x0, y0, size, size, sigma, fwhms, SCALE, "ps1", sky.reddening)
+    return render.render(sky.seed, centre(cell, zone_dec), x0, y0, size, size, sigma, fwhms, SCALE, "ps1", sky.reddening,
+                         sky.deep)
 
 
 @functools.lru_cache(64)

@@ -38,6 +38,7 @@ class Tier:
 
 GALAXY_TIERS = (Tier("bright", 1024, 0.0, 22.5, 60.0), Tier("faint", 4096, 22.5, 25.3, 10.0))
 STARS = Tier("stars", 1024, 14.0, 24.0, 60.0)
+DEEP = Tier("deep", 4096, 25.3, 26.5, 10.0)  # fainter than most of HSC's Wide detects; a sky has it as an option
 
 
 @functools.cache
@@ -177,7 +178,7 @@ def _positions(tier, pixel, u) -> dict[str, np.ndarray]:
 
 
 def _ids(tier, pixel, n):
-    code = {"bright": 1, "faint": 2, "stars": 3}[tier.name]
+    code = {"bright": 1, "faint": 2, "stars": 3, "deep": 4}[tier.name]
     return (np.int64(code) << 56) + (np.int64(pixel) << 16) + np.arange(n, dtype=np.int64)
 
 
@@ -217,7 +218,10 @@ def _star_sed(i, g_i) -> np.ndarray:
 
 
 def _star_magnitudes(i, g_i, survey: str) -> np.ndarray:
-    """AB magnitudes (n, band) outside the optical, linear in g-i: cool stars are blue in W1 (AB) and faint in the UV."""
+    """AB magnitudes (n, band) of the bands that HSC doesn't have, linear in g-i: cool stars are blue in W1 (AB) and faint in the
+    UV; u-g after the stellar locus of Covey et al. (2007)."""
+    if survey == "rubin":
+        return (i + 1.9 * g_i + 0.45)[:, None]
     if survey == "galex":
         nuv = i + g_i + 2.5 + 3.0 * g_i
         return np.stack([nuv, nuv + 3.0], axis=1)
@@ -238,14 +242,20 @@ def light(seed: int, tier: Tier, pixel: int, survey: str, reddening: float) -> t
 
 
 def _elsewhere(part: dict, tier: Tier, survey: str) -> tuple[np.ndarray, ...]:
-    """Fluxes in another survey's bands; PS1 gives stars HSC's magnitudes, galaxies get each filter's own."""
+    """Fluxes in another survey's bands; PS1 and Rubin give stars HSC's magnitudes, galaxies get each filter's own."""
     sed = part["sed"].astype(float)
     if tier is STARS:
         disc = part["disc"] if survey == "ps1" else 10 ** (-0.4 * (_star_magnitudes(sed[:, 0], sed[:, 1], survey) - 31.4))
+        disc = np.concatenate([disc, part["disc"]], axis=1) if survey == "rubin" else disc
         return np.zeros_like(disc, np.float32), disc.astype(np.float32), np.zeros_like(disc, np.float32)
     types = dict(zip(SED_COLUMNS, sed.T, strict=False))
     found = _fluxes(part["z"], types["absolute"], types, sed[:, len(SED_COLUMNS):], survey)
     return tuple(flux.astype(np.float32) for flux in found)
+
+
+def tiers(deep: bool) -> tuple[Tier, ...]:
+    """The tiers of a sky in their fixed order; the deep one comes last, so that what is there without it stays as it is."""
+    return (*GALAXY_TIERS, STARS, *([DEEP] if deep else []))
 
 
 def near(seed: int, ra: float, dec: float, radius: float, tiers=(*GALAXY_TIERS, STARS), survey: str = "hsc",

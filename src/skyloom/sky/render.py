@@ -134,15 +134,12 @@ def stamp_sizes(source: dict, sigma, fwhms, scale: float) -> np.ndarray:
     return SIZES[np.minimum(wanted, cap)]
 
 
-def render(seed: int, centre, x0: int, y0: int, width: int, height: int, sigma, fwhms, scale: float,
-           survey: str = "hsc", reddening: float = 0.0) -> np.ndarray:
-    """Noise-free (band, height, width) float32 nJy of a window of a tract in the survey's bands.
-
-    `centre` is the tract's tangent point (ra, dec); pixel (x, y) lies at xi = -x scale, eta = y scale.
-    `sigma` (band,) is the sky noise in nJy that decides how far stamps reach, `fwhms` (band,) in px.
-    """
+def placed(seed: int, centre, x0: int, y0: int, width: int, height: int, sigma, fwhms, scale: float,
+           survey: str = "hsc", reddening: float = 0.0, deep: bool = False) -> dict[str, np.ndarray]:
+    """Sources whose stamps touch a window, arguments as for `render`: columns of `population` and, in px of the tract, `x`, `y`
+    (float), `gx`, `gy` (the pixel that holds them), the stamp's `size`, `left` and `low`."""
     mid = geometry.deproject(*centre, -(x0 + (width - 1) / 2) * scale, (y0 + (height - 1) / 2) * scale)
-    source = population.near(seed, float(mid[0]), float(mid[1]), max(width, height) / 2 * scale * 1.42,
+    source = population.near(seed, float(mid[0]), float(mid[1]), max(width, height) / 2 * scale * 1.42, population.tiers(deep),
                              survey=survey, least_margin=(SIZES[0] / 2 + 2) * scale, reddening=reddening)
     xi, eta = geometry.project(*centre, source["ra"], source["dec"])
     x, y = -xi / scale, eta / scale
@@ -152,11 +149,34 @@ def render(seed: int, centre, x0: int, y0: int, width: int, height: int, sigma, 
     touches = (left < x0 + width) & (left + sizes > x0) & (low < y0 + height) & (low + sizes > y0)
     total = ((source["disc"] + source["bulge"]) / sigma).max(1)
     visible = total / (np.sqrt(4 * np.pi) * max(fwhms) / 2.355) > ISOPHOTE
+    source |= {"x": x, "y": y, "gx": gx, "gy": gy, "size": sizes, "left": left, "low": low}
+    return {name: column[touches & visible] for name, column in source.items()}
+
+
+def render(seed: int, centre, x0: int, y0: int, width: int, height: int, sigma, fwhms, scale: float,
+           survey: str = "hsc", reddening: float = 0.0, deep: bool = False) -> np.ndarray:
+    """Noise-free (band, height, width) float32 nJy of a window of a tract in the survey's bands.
+
+    `centre` is the tract's tangent point (ra, dec); pixel (x, y) lies at xi = -x scale, eta = y scale.
+    `sigma` (band,) is the sky noise in nJy that decides how far stamps reach, `fwhms` (band,) in px.
+    """
+    source = placed(seed, centre, x0, y0, width, height, sigma, fwhms, scale, survey, reddening, deep)
     out = np.zeros((len(fwhms), height, width), np.float32)
-    for k in np.flatnonzero(touches & visible):
-        n = int(sizes[k])
-        drawn = stamp(n, source, k, x[k] - gx[k], y[k] - gy[k], fwhms, scale)
-        a, b = low[k] - y0, left[k] - x0
-        y1, y2, x1, x2 = max(a, 0), min(a + n, height), max(b, 0), min(b + n, width)
-        out[:, y1:y2, x1:x2] += drawn[:, y1 - a:y2 - a, x1 - b:x2 - b]
+    for k in range(len(source["x"])):
+        drawn = own_stamp(source, k, fwhms, scale)
+        inside, part = overlap(source["left"][k] - x0, source["low"][k] - y0, len(drawn[0]), width, height)
+        out[:, *inside] += drawn[:, *part]
     return out
+
+
+def own_stamp(source: dict, k: int, fwhms, scale: float) -> np.ndarray:
+    """(band, n, n) float32 pixels of source `k` of `placed`, whose first one is (left, low)."""
+    dx, dy = (source[axis][k] - source[f"g{axis}"][k] for axis in "xy")
+    return stamp(int(source["size"][k]), source, k, dx, dy, fwhms, scale)
+
+
+def overlap(left: int, low: int, n: int, width: int, height: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Slices (y, x) of a window of width x height px, and of an n x n stamp that begins at its pixel (left, low), where they
+    share pixels."""
+    y, x = ((max(start, 0), min(start + n, end)) for start, end in ((low, height), (left, width)))
+    return (slice(*y), slice(*x)), (slice(y[0] - low, y[1] - low), slice(x[0] - left, x[1] - left))

@@ -20,6 +20,7 @@ BANDS = ("g", "r", "i", "z", "y")
 # of each survey in the order of its archive's planes; the B band normalises
 FILTERS = {"hsc": {"g": "hsc2017-g", "r": "hsc2017-r2", "i": "hsc2017-i2", "z": "hsc2017-z", "y": "hsc2017-y"},
            "ps1": {band: f"panstarrs-{band}" for band in BANDS},
+           "rubin": {band: f"lsst2023-{band}" for band in "ugrizy"},
            "galex": {"nuv": "galex-nuv", "fuv": "galex-fuv"},
            "unwise": {"w1": "wise2010-W1", "w2": "wise2010-W2"}}
 REST = "bessell-B"
@@ -33,11 +34,17 @@ _TAIL = {"E": -3.95, "Sbc": -3.7, "Scd": -3.7, "Im": -3.4}
 
 @functools.cache
 def filter_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """(wavelength in Angstrom, response) of a speclite filter."""
+    """(wavelength in Angstrom, response) of a speclite filter; LSST's, given at each Angstrom from 3200 to 11000, every 8 where
+    they let light through, as finely as the others."""
     import speclite.filters
 
-    response = speclite.filters.load_filter(name)
-    return np.asarray(response.wavelength, float), np.clip(np.asarray(response.response, float), 0, None)
+    found = speclite.filters.load_filter(name)
+    wave, response = np.asarray(found.wavelength, float), np.clip(np.asarray(found.response, float), 0, None)
+    if name.startswith("lsst"):
+        lit = np.flatnonzero(response > 1e-4 * response.max())
+        part = slice(max(lit[0] - 8, 0), lit[-1] + 9, 8)
+        wave, response = wave[part], response[part]
+    return wave, response
 
 
 @functools.cache

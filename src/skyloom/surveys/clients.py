@@ -25,6 +25,12 @@ class Cutouts:
         self.service, self.bands, self.scale = survey.service.name, tuple(survey.bands), survey.scale
         self.size, self.ivar_source = settings["size"], settings.get("ivar_source", survey.ivar_sources[0])
 
+    def frames(self, service: Callable, cache: Replies) -> list[tuple | None]:
+        """The TAN grid (crval, crpix, cd) on which the archive holds each position, None where it has none. Without one of a
+        survey's own, positions are taken as they are and each tile stands on the whole pixel next to its place. `service()` opens
+        the service where something must be asked: (client, urls, account, options)."""
+        return [None] * len(self.ra)
+
     def kernels(self) -> list[np.ndarray]:
         """Gaussians of the survey's published widths, one a band, for services that give no PSF; NaN where it says none."""
         from skyloom.cutouts.stamps import gaussian_kernel

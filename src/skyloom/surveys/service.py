@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 class Service:
     """`urls` {key of the config: public address, empty where none lasts}; requests a minute and streams at a time of all
     jobs together (`most_streams` can't be exceeded); bounds of a request; `options` {key: JSON schema with a default}
-    that no other service has; `slots` jobs at a time. `account`: asked for with a login, sent to no other host."""
+    that no other service has; `slots` jobs at a time. `account`: asked for with a login, sent to no other host; `token`: the
+    environment variable of a bearer token that is asked for and treated alike, {token without _TOKEN}_HOSTS names further hosts
+    of it; `handover`: replies may lie on another host, which is asked without either."""
 
     name: str
     urls: Mapping[str, str]
@@ -23,6 +25,8 @@ class Service:
     wait_initial_s: float = 1.0
     slots: int = 1
     account: bool = False
+    token: str = ""
+    handover: bool = False
     options: Mapping[str, dict] = field(default_factory=dict)
 
     def schema(self, shared: dict) -> dict:

@@ -37,6 +37,11 @@ def choose_precision(wanted: str, device: torch.device, pixels: bool) -> str:
     return ("bf16" if device.type == "cuda" else "fp32") if wanted == "auto" else wanted
 
 
+def version() -> str:
+    """torch's version without its build."""
+    return torch.__version__.split("+")[0]
+
+
 def prepare(seed: int, threads: int) -> None:
     """Fix what the weights depend on: the generator, the threads, deterministic kernels."""
     torch.manual_seed(seed)

@@ -70,8 +70,9 @@ def _refuse_empty(frame, samples, settings) -> None:
     if gone:
         raise InputError(f"assign-splits left no object of {gone[0]}: none has a usable cutout or stands apart from the others; "
                          "look at the causes in cutouts/, and mend the images or `split.overlap_arcsec`")
+    known = int(frame["sample"].isin(assignment.KNOWN).sum())
     shares = [*settings["fractions"][:2], max(settings["fractions"][2], settings.get("evaluation", False))]
     for name, share in zip(splits.NAMES, shares, strict=True):
-        if share and "specz" in samples and not (frame["split"] == name).any():
-            raise InputError(f"assign-splits left no object for {name} of {int((frame['sample'] == 'specz').sum())} with "
-                             "redshifts; give more objects, or change `split`")
+        if share and known and not (frame["split"] == name).any():
+            raise InputError(f"assign-splits left no object for {name} of {known} with redshifts; give more objects, or change "
+                             "`split`")

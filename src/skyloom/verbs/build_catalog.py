@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 
 from skyloom import store, textfiles
@@ -44,13 +45,13 @@ def run(args) -> None:
     stands = choice and choice["model"]
     columns = catalog.build(table, status, bands, magnitudes, models, args.service,
                             distribution.grid(*args.settings["grid"]), surveys,
-                            store.columns(args.support) if args.support else None, stands)
+                            store.columns(args.support) if args.support else None, stands, _carried(args.settings, table))
     raw = [store.parquet_meta(path) for path in args.raw]
     code = digest([fingerprint("build-catalog"), *(store.attributes(path)["model_code"] for path in args.predictions)])
     meta = common.provenance(args.settings, code) | {"query_sha256": ",".join(m["query_sha256"] for m in raw),
                                                      "flag_bits": flags.flag_names(flags.flag_bits(surveys)),
                                                      **{f"calibration_{name}": one for name, one in calibrations.items()},
-                                                     **zphot.metadata(choice)}
+                                                     **_found(table, raw), **zphot.metadata(choice)}
     chain, lost = _ledger(args, raw)
     ends = chain.groupby("sample")["rows_out"].last().sum()
     if ends != len(columns["object_id"]):
@@ -79,6 +80,19 @@ def _choice(args, models: dict) -> dict | None:
     if "arrays" not in models.get(found["model"], {}):
         raise InputError(f"{args.z_phot} names {found['model']}, which gives no p(z) here; rerun choose-z-phot")
     return found
+
+
+def _found(table, raw) -> dict:
+    """What the metadata say of sources that were found in scenes: by which detector, and the names of its flags' bits."""
+    if "detect_flags" not in table:
+        return {}
+    told = {name: raw[0][name] for name in ("detector", "detector_weights")}
+    return told | {"detect_flag_bits": flags.flag_names(flags.DETECTED)}
+
+
+def _carried(settings: dict, table) -> list[str]:
+    """Columns of the dataset that stay in the catalog, in the table's order: those that the patterns `columns` name."""
+    return [name for name in table if any(fnmatch.fnmatchcase(name, one) for one in settings.get("columns", ()))]
 
 
 def _ledger(args, raw):

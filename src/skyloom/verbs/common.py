@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 
 from skyloom import __version__, acquisition, locks
@@ -47,14 +48,17 @@ def service(name: str, rpm: float):
     with contextlib.ExitStack() as stack:
         many = acquisition.jobs(name, options)
         account = _account(everything["archive"], urls) if known and known.account else None
+        token = _token(known, everything["archive"], urls) if known and known.token else None
         if everything["archive"] == "embedded" and not urls:
             urls = stack.enter_context(_embedded(name, everything["embedded"], account))
         else:
             where = f"{name}-{digest(sorted(acquisition.place(u) for v in urls.values() for u in v.split()))}"
             stack.enter_context(locks.slot(where, many, tell=lambda text: print(text, file=sys.stderr, flush=True)))
         client = Client(rpm=rpm, streams=options["streams"] // many, timeout=options["timeout_s"], attempts=options["attempts"],
-                        total_s=options["total_s"], contact=options["contact"], auth=account,
-                        wait_initial=options["wait_initial_s"])
+                        total_s=options["total_s"], contact=options["contact"], auth=account or token,
+                        wait_initial=options["wait_initial_s"], handover=bool(known and known.handover))
+        if token:
+            client.remedy = f"set {known.token} to a valid token"
         yield client, urls, account, options
 
 
@@ -80,6 +84,24 @@ def _account(archive: str, urls: dict) -> tuple[str, str]:
     return user, password
 
 
+def _token(service, archive: str, urls: dict):
+    """The bearer token of the environment for the service's own hosts; the embedded sky has one of its own, as for `_account`."""
+    from skyloom.archives.http import Token
+
+    if archive == "embedded":
+        from skyloom.sky.servers import rubin
+
+        return Token(rubin.TOKEN)
+    secret = os.environ.get(service.token, "").strip()
+    if not secret:
+        raise InputError(f"the archive {service.name} needs a token; set {service.token}")
+    if not re.fullmatch(r"[\x21-\x7e]+", secret):
+        raise InputError(f"{service.token} holds characters that no token has (blanks, line ends, other alphabets); set it anew")
+    hosts = service.token.removesuffix("_TOKEN") + "_HOSTS"
+    acquisition.check_account_hosts(urls, service.name, hosts, f"the token {service.token}")
+    return Token(secret)
+
+
 @contextlib.contextmanager
 def _embedded(name: str, options: dict, account):
     from skyloom.sky.servers import world
@@ -96,4 +118,5 @@ def embedded_sky(options: dict):
     from skyloom.sky.hsc import Sky
 
     return Sky(seed=options["seed"], footprint=tuple(options["footprint"]), hole_rate=options["hole_rate"],
-               gap_rate=options["gap_rate"], reddening=options["reddening"])
+               gap_rate=options["gap_rate"], reddening=options["reddening"], rubin_depth=options.get("rubin_depth", "dp1"),
+               deep=options.get("deep", False))

@@ -10,7 +10,8 @@ from skyloom.models import families
 def arguments(parser) -> None:
     parser.add_argument("name")
     for option, (names, kind) in _variants().items():
-        parser.add_argument(f"--{option}", type=kind, help=f"of {', '.join(names)}")
+        parser.add_argument(f"--{option}", help=f"of {', '.join(names)}", **({"action": "store_true"} if kind is bool else
+                                                                          {"type": kind}))
 
 
 def run(args) -> None:

@@ -45,7 +45,7 @@ def run(args) -> None:
 def from_region(whole: dict) -> list[str]:
     """The plan that a config alone implies."""
     options = whole["shards"]
-    if whole["archive"] == "local":
+    if whole["archive"] == "local" or whole["scenes"]["survey"]:
         return plan_file.plan_hash(whole["local"]["n_shards"])
     if whole["query"]["region"] is None:
         raise InputError("`query.region` is empty, so the config alone implies no plan; run `snakemake plan`")

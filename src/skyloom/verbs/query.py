@@ -38,17 +38,11 @@ def run(args) -> None:
 
 def _archive(args):
     from skyloom.archives import hsc_sql
-    from skyloom.errors import ServiceError
 
-    sql = hsc_sql.render(textfiles.read(args.template), args.settings)
-    release = args.settings["release"]
-    with common.service("hsc", args.rpm) as (client, urls, account, options):
-        jobs = hsc_sql.CatalogJobs(client, urls["sql_url"], account, options["poll_s"], options.get("job_s", hsc_sql.JOB_S))
-        count, columns = jobs.describe(sql, release)
-        frame = hsc_sql.parse_csv(jobs.run(sql, release), columns or ("object_id",))
-    if len(frame) != count:
-        raise ServiceError(f"the archive counts {count} rows but sent {len(frame)}; run again")
-    return frame, count, sql
+    template = textfiles.read(args.template)
+    hsc_sql.render(template, args.settings)  # a template that can't be filled in is told before anybody is asked
+    with common.service("hsc", args.rpm) as service:
+        return hsc_sql.answer(service, template, args.settings)
 
 
 def _local(args):

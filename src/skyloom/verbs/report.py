@@ -24,7 +24,7 @@ def arguments(parser) -> None:
     parser.add_argument("--tables", nargs="*", default=[], help="tables of the evaluation besides the metrics")
     parser.add_argument("--z-phot", nargs="*", default=[], help="JSON of choose-z-phot, its cuts, the same cuts on testing")
     parser.add_argument("--stamps", default="", help="packed testing split with images")
-    parser.add_argument("--histories", nargs="+", required=True)
+    parser.add_argument("--histories", nargs="*", default=[])
     parser.add_argument("--out", required=True)
 
 

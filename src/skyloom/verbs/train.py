@@ -64,7 +64,7 @@ def run(args) -> None:
     card = replace(lesson.card, **common.provenance(args.settings, args.code), seed=settings.seed, best_epoch=best,
                    acquisition=settings.acquisition, parameters=artefact.count(lesson.model), epochs=len(history),
                    data_hash=data_hash, device=device.type, precision=precision, threads=settings.threads,
-                   torch=torch.__version__.split("+")[0])
+                   torch=loop.version())
     with store.replacing(args.weights) as temporary:
         temporary.write_bytes(artefact.weights_bytes(lesson.model))
     store.write_text(args.card, json.dumps(card.plain(), indent=1, sort_keys=True) + "\n")

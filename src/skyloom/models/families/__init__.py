@@ -26,6 +26,11 @@ def module(model: str) -> str:
     return REGISTRY.modules[of(model).name]
 
 
+def modules(model: str) -> tuple[str, ...]:
+    """That module and the one that trains the family on scenes, where it has one."""
+    return tuple(name for name in (module(model), of(model).trainer) if name)
+
+
 def options(model: str, given: dict) -> Training:
     """A model's published settings with `given` over them."""
     return of(model).options(given)

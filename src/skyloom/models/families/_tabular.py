@@ -26,6 +26,9 @@ class Options(LOOP):
     depth: int = option(3, "residual blocks", type="integer", minimum=1)
     dropout: float = option(0.0, "share of a block's numbers that a step leaves out", type="number", minimum=0, maximum=0.9)
     noise: float = option(0.7, "share of each flux's own error added anew at every step", type="number", minimum=0)
+    photometry: tuple = option((), "columns read in place of the dataset's magnitudes: other magnitudes, or fluxes in nJy "
+                               "(`?_flux`, * and ? stand for any letters)", type="array", items={"type": "string"},
+                               uniqueItems=True)
     columns: tuple = option((), "columns of the dataset beside magnitudes and errors", type="array", items={"type": "string"},
                             uniqueItems=True)
     errors: bool = option(True, "read the errors of magnitudes", type="boolean")
@@ -47,7 +50,10 @@ class Estimator(Family):
         from skyloom.models import tabular
         from skyloom.sample import bands
 
-        found = bands.by_wavelength(list(magnitudes(packed, "a tabular estimator")))
+        if options.photometry:
+            found = bands.named(packed.names, options.photometry)
+        else:
+            found = bands.by_wavelength(list(magnitudes(packed, "a tabular estimator")))
         return tabular.Columns(found, bands.errors_of(packed.names, found) if options.errors else {}, list(options.columns))
 
     def wanted(self, packed, options):
@@ -121,7 +127,7 @@ class Estimator(Family):
         """Objects of which any band was observed: one of which nothing was detected gets what was learned of such."""
         import numpy as np
 
-        from skyloom.models import scaling
+        from skyloom.models import tabular
 
-        return np.any([~scaling.states(split.columns[name])[1] for name in card.table["columns"]], axis=0)
+        return np.any([~tabular.states(name, split.columns[name])[1] for name in card.table["columns"]], axis=0)
 

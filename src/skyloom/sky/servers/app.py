@@ -186,6 +186,8 @@ def _spoiled(function, request: Request, fault: dict | None, server: SkyServer) 
         return Reply(429, b"slow down", headers={"Retry-After": formatdate(time.time() + 1, usegmt=True)})
     if kind == "html":
         return Reply(200, b"<html><body>The service is under maintenance.</body></html>", "text/html")
+    if kind == "422":
+        return Reply(422, b"UsageError: Unknown parameter")
     if kind == "empty":
         return Reply(200, b"", "application/x-tar")
     if kind == "revoked":

@@ -11,8 +11,9 @@ import threading
 
 from skyloom.sky import hashing
 
-REQUEST_KINDS = ("latency", "429", "429_date", "500", "502", "503", "stall", "truncated", "html", "empty", "revoked")
-MEMBER_KINDS = ("corrupt_fits", "wrong_scale", "all_nan", "all_zero", "off_centre", "wrong_order", "unknown_unit", "some_nan")
+REQUEST_KINDS = ("latency", "429", "429_date", "500", "502", "503", "stall", "truncated", "html", "empty", "revoked", "422")
+MEMBER_KINDS = ("corrupt_fits", "wrong_scale", "all_nan", "all_zero", "off_centre", "wrong_order", "unknown_unit", "some_nan",
+                "expired_link", "wrong_band")
 
 
 class Faults:

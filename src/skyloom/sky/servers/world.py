@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skyloom.sky import hsc as hsc_survey
-from skyloom.sky.servers import hsc
+from skyloom.sky.servers import hsc, rubin
 from skyloom.sky.servers.app import SkyServer as Host
 from skyloom.sky.servers.dustmaps import Maps
 from skyloom.sky.servers.panstarrs import Stacks
@@ -11,7 +11,7 @@ from skyloom.sky.servers.redshifts import FILES, Files, SkyServer, Tap
 from skyloom.sky.servers.viewer import Viewer
 
 PATHS = {"ps1": {"filenames_url": "/ps1/cgi-bin/ps1filenames.py", "fitscut_url": "/ps1/cgi-bin/fitscut.cgi"},
-         "viewer": {"url": "/viewer/fits-cutout"},
+         "viewer": {"url": "/viewer/fits-cutout"}, "rubin": rubin.PUBLISHED,
          "dust": {"url": "/dust/"}, "sdss": {"url": "/sdss"}, "wigglez": {"url": "/vizier/tap"},
          "gama": {"url": "/files/gama/SpecObjv27.fits", "tap_url": "/vizier/tap"},
          **{survey: {"url": " ".join(f"/files/{name}" for name in FILES if name.startswith(survey + "/"))}
@@ -21,7 +21,7 @@ PATHS = {"ps1": {"filenames_url": "/ps1/cgi-bin/ps1filenames.py", "fitscut_url":
 def routes(sky: hsc_survey.Sky, account) -> dict:
     """{path: (service, endpoint, function)} of all archives."""
     stacks, viewer = Stacks(sky), Viewer(sky)
-    return hsc.routes(sky, account) | {
+    return hsc.routes(sky, account) | rubin.Platform(sky).routes() | {
         PATHS["ps1"]["filenames_url"]: ("ps1", "filenames", stacks.filenames),
         PATHS["ps1"]["fitscut_url"]: ("ps1", "fitscut", stacks.fitscut),
         PATHS["viewer"]["url"]: ("viewer", "cutout", viewer.cutout),

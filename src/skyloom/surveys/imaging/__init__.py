@@ -26,7 +26,9 @@ class ImagingSurvey:
     `extinction` {band: A_b per unit of SFD's E(B-V) at R_V 3.1}; `aperture` radius in px of the static aperture where nothing
     is detected; `ivar_sources` what the config may choose from, the default first; `own_psf` True where the service gives every
     stamp's own PSF, so that its structure can be measured; `flag_bit` of `{name}_not_ok` in the catalog,
-    None for a free one; `layout` `galaxiesml` where a run of this survey alone is packed as GalaxiesML's, with morphology, else
+    None for a free one; `catalog(service, template, options)` asks for the archive's object catalog (see
+    `skyloom.sample.objects`), None where it has none;
+    `layout` `galaxiesml` where a run of this survey alone is packed as GalaxiesML's, with morphology, else
     `multi`. `client(survey, settings, ra, dec)` makes a `skyloom.surveys.clients.Cutouts` of positions in deg with the settings
     of the `stamps` block. InputError for facts that don't fit together.
     """
@@ -49,6 +51,7 @@ class ImagingSurvey:
     own_psf: bool = False
     flag_bit: int | None = None
     layout: str = "multi"
+    catalog: Callable | None = None
 
     def __post_init__(self):
         wrong = self._wrong()
@@ -77,6 +80,11 @@ class ImagingSurvey:
     def cutouts(self, settings: dict, ra, dec):
         """The client that fetches and cuts the stamps of positions (deg) with the settings of the `stamps` block."""
         return self.client(self, settings, ra, dec)
+
+    def tiles(self, settings: dict, ra, dec, side: int):
+        """The client of scenes: as `cutouts`, for tiles of `side` px around positions (deg), whatever `sizes` allows a stamp.
+        Each band's `Stamp` of a tile has the gnomonic WCS (`crval, crpix, cd`) of its own pixels."""
+        return self.client(self, {**settings, "size": side}, ra, dec)
 
 
 REGISTRY = Registry("skyloom.surveys.imaging", "SURVEY", "skyloom.imaging", ImagingSurvey, "imaging survey")

@@ -41,6 +41,31 @@ class Hsc(Cutouts):
         return dead | lists.fetch(client, urls["psf_url"] + "?bulk=on", hsc_das.PSF, psf_rows, check_psf, cache,
                                   options["attempts"], progress)
 
+    def frames(self, service, cache: Replies) -> list[tuple | None]:
+        """The grid of the tract that the service takes for each position, from cutouts of a few pixels in one band, in the next
+        where that has none."""
+        from skyloom.archives import hsc_das
+        from skyloom.cutouts import lists
+        from skyloom.errors import ServiceError
+
+        found: list[tuple | None] = [None] * len(self.ra)
+        for band in sorted(self.bands, key=lambda name: abs(self.survey.bands[name] - 770)):  # the deepest ones first
+            asked = {hsc_das.cutout_rows(self.ra[k], self.dec[k], 1, self.request, [band], self.scale)[0]: k
+                     for k, grid in enumerate(found) if grid is None}
+            have, dead = cache.have(), {}
+            if any(row not in have for row in asked):
+                client, urls, _, options = service()
+                dead = lists.fetch(client, urls["cutout_url"], hsc_das.CUTOUT, list(asked), check_cutout, cache,
+                                   options["attempts"])
+            if dead:
+                raise ServiceError(f"HSC's cutout service didn't tell where {len(dead)} tiles lie ({next(iter(dead.values()))})")
+            for row, k in asked.items():
+                reply = cache.get(row)
+                if reply is not None and reply[0] == "ok":
+                    plane = hsc_das.parse_cutout(reply[3], self.scale)
+                    found[k] = plane.crval, plane.crpix, plane.cd
+        return found
+
     def stamps(self, k: int, cache: Replies, dead: dict) -> tuple[list[Stamp], list[np.ndarray], list[str]]:
         """(stamps, PSF kernels, sha256 of the replies) of member `k`, one a band."""
         options, found = self.settings, [cache.get(row) for row in self.rows[k]]
@@ -108,6 +133,26 @@ def psf_of_reply(reply, size: int) -> np.ndarray:
     return fit_kernel(kernel, size)
 
 
+def catalog(service, template: str, options: dict):
+    """(objects in the columns of `skyloom.sample.objects`, the archive's count, SQL) of an SQL template filled in with `options`;
+    `service` is an open one (see `verbs.common.service`)."""
+    import numpy as np
+
+    from skyloom import flux
+    from skyloom.archives import hsc_releases, hsc_sql
+    from skyloom.sample import objects
+
+    found, count, sql = hsc_sql.answer(service, template, options)
+    out, extended = found[["object_id", "ra", "dec"]].copy(), found["i_extendedness_value"].to_numpy(float)
+    out["is_star"] = np.where(np.isfinite(extended), extended < 0.5, -1).astype(int)
+    for band in SURVEY.bands:
+        error = found[f"{band}_cmodel_{hsc_releases.of(options['release']).error}"]
+        out[f"{band}_flux"] = flux.njy_per_count(found[f"{band}_cmodel_mag"])
+        out[f"{band}_flux_err"] = out[f"{band}_flux"] * error * np.log(10) / 2.5
+    moments = (found[f"i_sdssshape_shape{k}"] - found[f"i_sdssshape_psf_shape{k}"] for k in ("11", "22", "12"))
+    return out.assign(**objects.ellipse(*(part.to_numpy(float) for part in moments))), count, sql
+
+
 SERVICE = Service(
     "hsc", {"sql_url": "https://hsc-release.mtk.nao.ac.jp/datasearch/api/catalog_jobs/",
             "cutout_url": "https://hsc-release.mtk.nao.ac.jp/das_cutout/{release}/cgi-bin/cutout",
@@ -123,6 +168,6 @@ SURVEY = ImagingSurvey(
     bands={"g": 479.1, "r": 621.3, "i": 773.3, "z": 890.3, "y": 977.2}, scale=0.168, layout="galaxiesml",
     zero_point="FLUXMAG0 of the header", ivar_sources=("archive",),
     extinction={"g": 3.240, "r": 2.276, "i": 1.633, "z": 1.263, "y": 1.075}, aperture=6.0,
-    service=SERVICE, client=Hsc, own_psf=True, flag_bit=20,
+    service=SERVICE, client=Hsc, catalog=catalog, own_psf=True, flag_bit=20,
     licence="free account with NAOJ; non-commercial scientific and educational use",
     citation="Aihara et al. 2019 (PDR2), and the acknowledgement on the release's pages")

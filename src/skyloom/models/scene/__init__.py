@@ -1,0 +1,1 @@
+"""A network that finds, deblends, classifies and measures every source of a tile: centre points, shares of pixels, photometry."""
