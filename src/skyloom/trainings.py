@@ -32,6 +32,11 @@ def networks(detectors: dict) -> dict[str, dict]:
     return {name: options for name, options in detectors.items() if name != CLASSICAL}
 
 
+def _finder(scenes: dict) -> dict[str, dict]:
+    """{name: options} of the network whose sources are the run's objects, none without."""
+    return {name: one for name, one in networks(scenes["detectors"]).items() if scenes["survey"] and name == scenes["detector"]}
+
+
 def sweep(models: dict, grids: list[dict]) -> dict:
     """{`{model}_sweep_{k}`: options} of every point of every grid: a model's options, a grid's `options`, the point."""
     out = {}
@@ -53,12 +58,12 @@ def stands(asked: str, with_pz: list[str], learned: list[str]) -> bool:
 
 def refuse_taken(config: dict) -> None:
     """InputError for a model or a peer's table with a name of OURS, or a model that is none; a config that isn't checked yet."""
-    refuse_finders(config)
     peers = config.get("peers")
     for place, names in (("models", config.get("models")), ("peers.tables", isinstance(peers, dict) and peers.get("tables"))):
         for name in OURS:
             if isinstance(names, dict) and name in names:
                 raise InputError(f"`{place}.{name}`: the name {name} is {OURS[name]} own; rename it")
+    refuse_finders(config)
 
 
 def refuse_finders(config: dict) -> None:
@@ -72,7 +77,8 @@ def refuse_finders(config: dict) -> None:
 def check(config: dict) -> None:
     """InputError for a stack or a z_phot of models that can't make one, and for detectors of scenes that are none."""
     check_detectors(config)
-    options = {name: families.of(name).options(given) for name, given in config["models"].items()}
+    given = {**config["models"], **_finder(config["scenes"])}
+    options = {name: families.of(name).options(one) for name, one in given.items()}
     with_pz = [name for name in options if families.of(name).gives_pz(options[name])]
     _stack(config["stack"], options, with_pz)
     with_pz += ["stack"] if config["stack"]["models"] else []
@@ -111,7 +117,7 @@ def _stack(asked: dict, options: dict, with_pz: list[str]) -> None:
             raise InputError(f"`stack.models` names {name}, which is no model of the run; there are {', '.join(sorted(options))}")
         if name not in with_pz:
             raise InputError(f"`stack.models` names {name}, which gives a point without p(z); give it a `head` or drop it")
-        if options[name].refit:
+        if getattr(options[name], "refit", False):
             raise InputError(f"`stack.models` names {name}, which learns from `select` (`refit: true`), where the weights are "
                              "fitted; set `refit: false` or drop it")
     if len(asked["models"]) == 1:

@@ -159,3 +159,13 @@ def test_detectors_of_scenes_are_checked_before_anything_runs(change, words):
     with pytest.raises(InputError) as error:
         config.complete(given)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_a_detector_may_stand_for_z_phot_and_in_a_stack():
+    parts = {"training": [150, 150.1, 2, 2.1], "validation": [150.2, 150.3, 2, 2.1], "testing": [150.4, 150.5, 2, 2.1]}
+    given = {**LEAST, "models": {"tabular": {}}, "release": {"z_phot": "deepdisc"}, "stack": {"models": ["tabular", "deepdisc"]},
+             "scenes": {"survey": "hsc", "parts": parts, "labels": "truth"}}
+    assert config.complete(given)["release"]["z_phot"] == "deepdisc"
+    given["scenes"]["detector"] = "sep"  # whose sources have no p(z) of their own
+    with pytest.raises(InputError, match="deepdisc, which is no model of the run"):
+        config.complete(given)
