@@ -38,6 +38,14 @@ def heads(*first: str) -> list[str]:
     return [f"| {' | '.join((*first, *SHOWN.values()))} |", "|---" * (len(first) + len(SHOWN)) + "|"]
 
 
+def embedded(folder: Path) -> bool:
+    """Whether a run is on the embedded sky: its report says so, or, of a run that was not made to the end, its recipe."""
+    report, recipe = folder / "report.html", DOCS.parent / "resources" / "recipes" / f"{folder.name}.yaml"
+    if report.exists():
+        return "embedded sky" in report.read_text(encoding="utf-8")
+    return recipe.exists() and "\narchive: embedded" in recipe.read_text(encoding="utf-8")
+
+
 def curves(table, subset: str) -> list[str]:
     """Ensembles of one subset: a line a size and model."""
     lines = heads("training objects", "model", "n")
@@ -165,7 +173,7 @@ def page(folder: Path) -> str:
     lines = [f"# Learning curves of run {folder.name}", "",
              f"Written by `python docs/make_learning.py {folder}` from the files of [learning](learning.md).",
              f"Ensembles of {seeds}, not calibrated, on testing; intervals of 95 % over objects."]
-    lines += ["", EMBEDDED] if "embedded sky" in (folder / "report.html").read_text(encoding="utf-8") else []
+    lines += ["", EMBEDDED] if embedded(folder) else []
     for name in ("learning", "learning_steps"):
         shutil.copy(folder / "evaluation" / f"{name}.png", DOCS / f"{folder.name}_{name}.png")
     lines += ["", f"![learning curves]({folder.name}_learning.png)", "", "## All objects", "", *curves(table, "")]

@@ -21,7 +21,7 @@ FIGURES = ("completeness", "scene", "blends")
 
 def read(folder: Path, name: str):
     """A table of a run's judging, nothing where the run has none; empty cells are empty words."""
-    path = folder / "evaluation" / f"scenes_{name}.csv"
+    path = folder / "evaluation" / ("detection.csv" if name == "detection" else f"scenes_{name}.csv")
     if not path.exists():
         return None
     words = dict.fromkeys(("subset", "bin", "band", "low", "high", "share_low", "share_high"), str)
@@ -103,8 +103,8 @@ def detection(folder: Path) -> list[str]:
                                   if ((found["metric"] == m) & (found["band"] == band)).any()],
                           (found["band"] == band) & found["bin"].isin(["", "within_arcsec"]), band), ""]
     masks = list(dict.fromkeys(found.loc[found["metric"].str.startswith("mask_iou"), "metric"]))
-    table = across(found, masks, gold, "neighbour") if masks else []
-    return lines + (["## Masks: IoU, isophote in sigma of the sky", "", *table] if masks else [])
+    lines += ["## Masks: IoU, isophote in sigma of the sky", "", *across(found, masks, gold, "neighbour")] if masks else []
+    return lines
 
 
 def plain(folder: Path, name: str) -> list[str]:

@@ -210,8 +210,7 @@ def _across(config: dict) -> None:
     if not split["fractions"][0] > 0:
         raise InputError(f"`split.fractions` is {split['fractions']}; the first, training's, must be above 0")
     if max(stamps["packed"]) > stamps["size"]:
-        raise InputError(f"`stamps.packed` asks for {max(stamps['packed'])} px, more than `stamps.size` "
-                         f"{stamps['size']}; lower it or raise `stamps.size`")
+        raise InputError(f"`stamps.packed` has {max(stamps['packed'])} px, more than `stamps.size` {stamps['size']}; lower it")
     if config["cuts"]["z_min"] >= config["cuts"]["z_max"]:
         raise InputError("`cuts.z_min` is not below `cuts.z_max`; change one of them")
     radii = config["structure"]["annuli_arcsec"]

@@ -29,7 +29,7 @@ def test_every_recipe_with_positions_ships_its_plan():
     whole = [config.load([path]) for path in (ROOT / "config.yaml", *(ROOT / "resources" / "recipes").glob("*.yaml"))
              if "\narchive: embedded" in path.read_text()]
     assert len(whole) >= 6
-    for found in whole:
+    for found in (one for one in whole if not one["scenes"]["survey"]):  # tiles are known from the config alone
         shipped = (ROOT / "resources" / "shards" / f"{found['run']}.tsv").read_text()
         assert shipped == plan.write_plan(from_region(found)), found["run"]
 

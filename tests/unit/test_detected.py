@@ -5,6 +5,7 @@ import pandas
 import pytest
 
 from skyloom import store
+from skyloom.dataset import detections as written
 from skyloom.errors import InputError
 from skyloom.sample import detected
 from skyloom.verbs import pack_detections
@@ -31,11 +32,11 @@ def labelled(ra, dec, z, i, star, snr):
 
 def run(folder, detections, labels, other=None, **settings):
     paths = {name: folder / f"{name}.parquet" for name in ("training_000", "labels", "sep", "known", "targets")}
-    store.write_parquet(paths["training_000"], detections, {"detector": "deepdisc"})
+    written.write(paths["training_000"], detections, {"detector": "deepdisc"})
     store.write_parquet(paths["labels"], labels)
     words = []
     if other is not None:
-        store.write_parquet(paths["sep"], other)
+        written.write(paths["sep"], other, {})
         words = ["--other", str(paths["sep"]), "--others", "sep"]
     import argparse
     import json
@@ -96,7 +97,7 @@ def test_mixtures_of_a_network_become_predictions_in_the_dataset_s_order(tmp_pat
     pz = {"weight": weight, "mean": rng.uniform(0, 2, (6, 5)), "sigma": np.full((6, 5), 0.1)}
     for k in range(2):
         rows = slice(3 * k, 3 * k + 3)
-        store.write_parquet(tmp_path / f"d{k}.parquet", pandas.DataFrame({"object_id": np.arange(10, 16)[rows]}))
+        written.write(tmp_path / f"d{k}.parquet", {"object_id": np.arange(10, 16)[rows]}, {})
         store.write_columns(tmp_path / f"d{k}_pz.h5", {name: values[rows] for name, values in pz.items()})
     ids = np.array([14, 10, 13])
     store.write_columns(tmp_path / "testing.hdf5", {"object_id": ids, "split": np.array(["testing"] * 3)})

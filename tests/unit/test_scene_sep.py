@@ -172,10 +172,10 @@ def test_tuned_run_and_judged_by_the_verbs(tmp_path, capsys):
               "folder": "out"}.items()}
     words = ["--validation", "validation_000", "--testing", "testing_000", *(w for k, v in place.items() for w in (f"--{k}", v))]
     assert main(["judge-scenes", "--settings", json.dumps(judge), *words]) == 0
-    table = pandas.read_csv(tmp_path / "out/scenes_detection.csv").fillna("").set_index(["model", "subset", "bin", "metric"])
+    table = pandas.read_csv(tmp_path / "out/detection.csv").fillna("").set_index(["model", "subset", "bin", "metric"])
     assert table.loc[("sep", "gold", "", "completeness"), "value"] == 1
     assert table.loc[("net", "gold", "", "completeness"), "value"] == pytest.approx(23 / 24)
-    assert table.loc[("sep", "gold", "", "mask_iou_1"), "value"] > 0.5
+    assert table.loc[("sep", "gold", "", "mask_iou"), "value"] > 0.5
     paired = pandas.read_csv(tmp_path / "out/scenes_paired.csv").fillna("").set_index(["subset", "bin", "metric"])
     assert paired.loc[("gold", "", "completeness"), "difference"] == pytest.approx(-1 / 24)
     met = pandas.read_csv(tmp_path / "out/scenes_bars.csv").set_index("bar")
@@ -188,7 +188,7 @@ def test_tuned_run_and_judged_by_the_verbs(tmp_path, capsys):
 
 def redshifts_of(folder, judge, place):
     """One model is right about every source of the chosen detector, the classical chain's is not."""
-    ids = pandas.read_parquet(folder / "detections/net/testing_000.parquet")["object_id"].to_numpy()
+    ids = pandas.read_parquet(folder / "detections/net/testing_000.parquet")["detection_id"].to_numpy()
     for model, z in (("tabular", 0.5), ("tabular_sep", 0.8)):
         columns = {"object_id": ids, "z": np.full(len(ids), z), "weights": np.ones((len(ids), 1)),
                    "means": np.full((len(ids), 1), z), "stds": np.full((len(ids), 1), 0.1)}

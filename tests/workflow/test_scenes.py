@@ -1,4 +1,4 @@
-"""From tiles to a judged catalog of every source: one small run, its catalog, its redshifts, forced positions in its tiles."""
+"""From tiles to a judged catalog of every source: one small run, its catalog, redshifts, and forced positions in its tiles."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 
 from skyloom import store
 from skyloom.__main__ import main
+from skyloom.dataset import detections
 from skyloom.measure import matching
 from skyloom.release.flags import BITS
 
@@ -44,7 +45,8 @@ def made(folder):
 
 
 def tables(folder, kind):
-    return pandas.concat([store.read_parquet(path).assign(part=path.stem.split("_")[0])
+    read = detections.read if kind.startswith("detections") else store.read_parquet
+    return pandas.concat([read(path).assign(part=path.stem.split("_")[0])
                           for path in sorted((folder / kind).glob("*.parquet"))], ignore_index=True)
 
 
@@ -100,7 +102,7 @@ def test_the_network_s_mixtures_are_a_model_like_any(made, catalog):
 
 
 def test_detectors_are_judged_and_both_find_something(made):
-    judged = pandas.read_csv(made / "evaluation" / "scenes_detection.csv")
+    judged = pandas.read_csv(made / "evaluation" / "detection.csv")
     whole = judged[(judged["metric"] == "completeness") & (judged["bin"].isna()) & (judged["subset"] == "gold")]
     rates = whole.set_index("model")["value"]
     assert set(rates.index) == {"deepdisc", "sep"} and (rates > 0.5).all()

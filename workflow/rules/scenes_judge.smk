@@ -23,10 +23,15 @@ def judging_settings(**more):
     return settings(seed=config["seed"], **own, **more)
 
 
+def scene_tables(names):
+    """Files of tables of judging; who detects what is in `detection.csv`."""
+    return [f"{RESULTS}/evaluation/{name if name == 'detection' else f'scenes_{name}'}.csv" for name in names]
+
+
 def judged_scenes():
     """The tables of judging that a run ends with."""
     found = SCENE_TABLES + (REDSHIFT_TABLES if WITH_PZ else []) if JUDGED else []
-    return expand(f"{RESULTS}/evaluation/scenes_{{table}}.csv", table=found)
+    return scene_tables(found)
 
 
 def judged_files(parts, end=".parquet"):
@@ -97,7 +102,7 @@ if JUDGED:
             masks=judged_files(["testing"], "_masks.h5"),
         output:
             tables=report(
-                expand(f"{RESULTS}/evaluation/scenes_{{table}}.csv", table=SCENE_TABLES),
+                scene_tables(SCENE_TABLES),
                 category="Scenes",
             ),
             figures=report(
@@ -138,7 +143,7 @@ if JUDGED:
             calibrated=calibrated,
         output:
             tables=report(
-                expand(f"{RESULTS}/evaluation/scenes_{{table}}.csv", table=REDSHIFT_TABLES),
+                scene_tables(REDSHIFT_TABLES),
                 category="Scenes",
             ),
         log:

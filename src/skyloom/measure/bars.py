@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom.measure.judging import ALL, NEAR
-from skyloom.measure.overlap import FLOORS
 from skyloom.pz.tiles import Estimate, difference, limits
 
 COMPLETE = {"": (0.955, 0.97), NEAR[0]: (0.84, 0.88), NEAR[1]: (0.67, 0.74)}  # gold: at least, aim
 STARS = {"star_completeness": 0.95, "star_purity": 0.97}
 FLUX = {"g": (0.75, 0.65), "i": (0.80, 0.70), "y": (0.60, 0.45)}  # NMAD over the classical chain's
 BIAS = 0.02
-MIDDLE = FLOORS[1]
 KS = 0.015
 KOLMOGOROV = 1.358  # over sqrt(n): the distance that a uniform sample of n exceeds in one of twenty (Smirnov 1948)
 # of p(z), with whether the interval must exclude 0 (else 0 may not lie below it)
@@ -92,7 +90,7 @@ def _flux(ours, theirs) -> list[tuple]:
 
 
 def _masks(ours, theirs) -> list[tuple]:
-    key = ("gold", *ALL, f"mask_iou_{MIDDLE:g}", "")
+    key = ("gold", *ALL, "mask_iou", "")
     if key not in ours or key not in theirs:
         return []
     one = difference(ours[key], theirs[key])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skyloom import flux
-from skyloom.measure import matching
+from skyloom.measure import matching, overlap
 from skyloom.pz.tiles import Estimate, Tiles, nmad
 
 REAL = 3.0
@@ -212,7 +212,8 @@ def masked(values: dict, sample: Sample, tiles: Tiles) -> dict[tuple, Estimate]:
     neighbour."""
     near = sample.truth["neighbour_arcsec"] < NEAR[0]
     parts = {ALL: np.ones(len(near), bool), ("within_arcsec", 0.0, NEAR[0]): near}
-    return {("gold", *where, f"mask_iou_{floor:g}", ""): tiles.mean(found[some], sample.truth["tile_id"][some])
+    names = {floor: "mask_iou" if floor == overlap.COUNTS else f"mask_iou_{floor:g}" for floor in values}
+    return {("gold", *where, names[floor], ""): tiles.mean(found[some], sample.truth["tile_id"][some])
             for floor, found in values.items() for where, some in parts.items()}
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-FLOORS = (0.5, 1.0, 2.0)  # isophotes in sigma of the sum's sky; the middle one is the one that counts
+COUNTS = 1.0  # sigma of the sum's sky: the isophote that counts
+FLOORS = (0.5, COUNTS, 2.0)
 
 
 def owners(stamps, shape, floor: float) -> np.ndarray:

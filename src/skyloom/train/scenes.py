@@ -19,6 +19,7 @@ from skyloom.models.scene import inputs, loss, targets
 from skyloom.train import scenescore, tiles
 
 NO_STATE = {"step": 0, "best": math.inf, "history": [], "sums": {}}
+SHOWN = 50  # steps between two lines of progress
 LATER = 0.25  # share of steps at labelled positions once the network's own peaks are learned from
 
 
@@ -67,7 +68,7 @@ def fit(model, card: Card, learn: tiles.Sky, select: tiles.Sky | None, counts: l
         model.load_state_dict(state["weights"])
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
-    picker, started, first = Picker(learn, options), time.monotonic(), state["step"]
+    picker, started, first, facts = Picker(learn, options), time.monotonic(), state["step"], None
     while state["step"] < options.steps:
         step = state["step"]
         found = _step(model, averaged, optimiser, picker, counts, options, seed, step, device, precision)
@@ -77,16 +78,19 @@ def fit(model, card: Card, learn: tiles.Sky, select: tiles.Sky | None, counts: l
         if last or (step + 1) % options.validate_every == 0:
             row = _row(state, step + 1)
             if select is not None:
-                row |= scenescore.scores(averaged, card, select, counts, precision, device)[0]
+                scored, facts = scenescore.scores(averaged, card, select, counts, precision, device)
+                row |= scored
             state["history"].append(row)
+            tell("train-scenes: " + ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        if last or (step + 1) % SHOWN == 0:
             left = (time.monotonic() - started) / (step + 1 - first) * (options.steps - step - 1)
-            tell(f"train-scenes: step {step + 1} of {options.steps}, " + ", ".join(
-                f"{name} {value:.4g}" for name, value in row.items() if name != "step") + f", {left:.0f} s left")
+            tell(f"train-scenes: step {step + 1} of {options.steps}, loss {found['train_loss']:.4g}, {left:.0f} s left")
         if last or (step + 1) % options.save_every == 0:
             save(state | {"weights": _cpu(model), "averaged": _cpu(averaged), "optimiser": optimiser.state_dict()})
     model.load_state_dict(averaged.state_dict())
-    facts = scenescore.scores(model, card, select, counts, precision, device)[1] if select is not None else {}
-    return state["history"], facts
+    if select is not None and facts is None:  # killed between the last state and the card
+        facts = scenescore.scores(model, card, select, counts, precision, device)[1]
+    return state["history"], facts or {}
 
 
 def _cpu(model) -> dict:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skyloom import store, typed
-from skyloom.dataset import read
+from skyloom.dataset import detections, read
 from skyloom.models import artefact
 from skyloom.progress import Progress
 from skyloom.train import loop, sources
@@ -30,8 +30,6 @@ def arguments(parser) -> None:
 
 def run(args) -> None:
     """Write the sources that the tiles' cores hold, tile after tile; a tile without any has no rows."""
-    import pandas
-
     settings = typed.read(Settings, args.settings, "--settings", strict=False)
     model, card = artefact.load(args.model)
     loop.prepare(card.seed, card.threads)
@@ -43,7 +41,7 @@ def run(args) -> None:
             progress.step()
     meta = common.provenance(args.settings) | {"detector": card.model, "seed": card.seed, "model_code": card.code_hash,
                                                "weights": read.file_hash([Path(args.model) / "model.safetensors"])}
-    store.write_parquet(args.out, pandas.DataFrame(sources.together([table for table, _ in rows])), meta)
+    detections.write(args.out, sources.together([table for table, _ in rows]), meta)
     store.write_columns(args.pz, sources.together([sources.pz(out) for _, out in rows]), meta)
     _write_masks(args.masks, [out for _, out in rows], meta)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from skyloom import store, textfiles
 from skyloom.cutouts import stamps
+from skyloom.dataset import detections
 from skyloom.measure import scene, stars
 from skyloom.progress import Progress
 from skyloom.verbs import common
@@ -23,8 +24,6 @@ def arguments(parser) -> None:
 
 def run(args) -> None:
     """Write the sources that the tiles' cores hold, tile after tile, with the settings and the classifier that were tuned."""
-    import pandas
-
     tuned = json.loads(textfiles.read(args.tuned))
     net = tuned["stars"] and {name: np.array(values) for name, values in tuned["stars"].items()}
     tables, masks, filled, first = [], [], 0, 0
@@ -36,7 +35,7 @@ def run(args) -> None:
         masks.append(own | {"row": own["row"] + first, "offset": own["offset"] + filled})
         first, filled = first + len(found["x"]), filled + len(own["bits"])
     meta = common.provenance(args.settings) | {"detector": "sep", "options": tuned["options"]}
-    store.write_parquet(args.out, pandas.DataFrame(together(tables)), meta)
+    detections.write(args.out, together(tables), meta)
     store.write_columns(args.masks, together(masks), common.provenance(args.settings) | {"detector": "sep"})
 
 

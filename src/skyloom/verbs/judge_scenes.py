@@ -12,9 +12,9 @@ from skyloom.pz.tiles import Tiles, difference
 from skyloom.release import figures, scene_figures
 from skyloom.verbs import common, scene_tables
 
-DETECTION = ("model", "split", "subset", "bin", "low", "high", "metric", "band", "value", "lo95", "hi95", "n")
-PAIRED = ("model_a", "model_b", *DETECTION[1:8], "difference", "difference_lo95", "difference_hi95", "ratio", "ratio_lo95",
-          "ratio_hi95", "n")
+DETECTION = ("model", "split", "subset", "bin", "low", "high", "metric", "value", "lo95", "hi95", "n", "band")
+PAIRED = ("model_a", "model_b", *DETECTION[1:7], "band", "difference", "difference_lo95", "difference_hi95", "ratio",
+          "ratio_lo95", "ratio_hi95", "n")
 GROUPS = ("model", "class", "groups", "sources", "detections")
 THRESHOLDS = ("model", "score", "validation_purity", "purity", "n")
 
@@ -31,7 +31,7 @@ def arguments(parser) -> None:
 
 
 def run(args) -> None:
-    """Write scenes_{detection,paired,groups,thresholds,bars}.csv and the figures."""
+    """Write detection.csv, scenes_{paired,groups,thresholds,bars}.csv and the figures."""
     import pandas
 
     settings, folder = args.settings, Path(args.folder)
@@ -56,7 +56,7 @@ def run(args) -> None:
               "thresholds": (cuts, THRESHOLDS), "bars": (rows, bars.COLUMNS)}
     frames = {name: pandas.DataFrame(found, columns=columns) for name, (found, columns) in tables.items()}
     for name, frame in frames.items():
-        store.write_csv(folder / f"scenes_{name}.csv", frame)
+        store.write_csv(folder / ("detection.csv" if name == "detection" else f"scenes_{name}.csv"), frame)
     figures.drawn(scene_figures.completeness, folder / "scenes_completeness.png", frames["detection"])
     seen = _tile(args, samples[first])
     figures.drawn(scene_figures.scene, folder / "scenes_scene.png", *seen, samples)
@@ -75,7 +75,7 @@ def _thresholds(args, settings) -> dict[str, tuple[float, float]]:
 
 
 def _detection(judged: dict, settings) -> list[tuple]:
-    return [(name, "testing", key[0], _named(key[1], settings), *key[2:], one.value, *one.limits(), one.n)
+    return [(name, "testing", key[0], _named(key[1], settings), *key[2:5], one.value, *one.limits(), one.n, key[5])
             for name, found in judged.items() for key, one in found.items()]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from skyloom import store
+from skyloom.dataset import detections
 from skyloom.errors import InputError
 from skyloom.measure import matching
 from skyloom.sample import detected
@@ -57,8 +58,7 @@ def _together(paths):
     """One table of several shards, whose names begin with their `part`."""
     import pandas
 
-    return pandas.concat([store.read_parquet(path).assign(part=Path(path).stem.split("_")[0]) for path in paths],
-                         ignore_index=True)
+    return pandas.concat([detections.read(path).assign(part=Path(path).stem.split("_")[0]) for path in paths], ignore_index=True)
 
 
 def _once(frame):

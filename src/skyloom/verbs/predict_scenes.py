@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from skyloom import store, textfiles
+from skyloom.dataset import detections
 from skyloom.dataset.table import Table, align
 from skyloom.errors import InputError
 from skyloom.pz import distribution
@@ -29,7 +30,7 @@ def run(args) -> None:
     the network didn't find."""
     card = json.loads(textfiles.read(args.card))
     known = Table(args.data).columns(["object_id", "split"])
-    ids = np.concatenate([store.read_parquet(path, ["object_id"])["object_id"].to_numpy() for path in args.detections])
+    ids = np.concatenate([detections.read(path, ["object_id"])["object_id"].to_numpy() for path in args.detections])
     at = align(ids, known["object_id"])
     if (at < 0).any():
         raise InputError(f"object {known['object_id'][at < 0][0]} of {args.data[0]} and its siblings is none of the sources that "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skyloom import store
+from skyloom.dataset import detections
 from skyloom.dataset.table import align
 from skyloom.errors import InputError
 from skyloom.measure import judging, overlap
@@ -27,7 +28,7 @@ def found(folder, detector: str, shards) -> dict:
     """A detector's sources of some shards, with the `shard` and the `row` there."""
     import pandas
 
-    parts = [store.read_parquet(f"{folder}/{detector}/{shard}.parquet") for shard in shards]
+    parts = [detections.read(f"{folder}/{detector}/{shard}.parquet") for shard in shards]
     frame = pandas.concat([one.assign(shard=k, row=np.arange(len(one))) for k, one in enumerate(parts)], ignore_index=True)
     return {name: frame[name].to_numpy() for name in frame}
 

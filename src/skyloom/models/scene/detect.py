@@ -64,15 +64,21 @@ def detected(model: Scene, card: Card, tile: inputs.Tile, positions: np.ndarray 
     image, ivar = inputs.cleaned(tile.image, tile.ivar)
     tile = replace(tile, image=image, ivar=ivar)
     least = threshold if threshold is not None else (card.facts or {}).get("threshold", 0.5)
-    rows, columns = image.shape[1:]
+    return blockwise(tile, positions, lambda part, at: _part(model, card, part, at, least, precision, device))
+
+
+def blockwise(tile: inputs.Tile, positions: np.ndarray | None, look) -> Found:
+    """What `look(tile, positions)` finds in a clean tile, which it sees in blocks where it is large; or, in their order, what is
+    at positions (n, 2) px."""
+    rows, columns = tile.image.shape[1:]
     parts = []
     for (y0, y1, low, high), (x0, x1, left, right) in ((a, b) for a in _blocks(rows) for b in _blocks(columns)):
-        part = replace(tile, image=image[:, y0:y1, x0:x1], ivar=ivar[:, y0:y1, x0:x1],
+        part = replace(tile, image=tile.image[:, y0:y1, x0:x1], ivar=tile.ivar[:, y0:y1, x0:x1],
                        saturated=None if tile.saturated is None else tile.saturated[y0:y1, x0:x1])
         mine = None
         if positions is not None:
             mine = np.flatnonzero(_within(positions[:, 0], left, right, columns) & _within(positions[:, 1], low, high, rows))
-        found = _part(model, card, part, None if mine is None else positions[mine] - (x0, y0), least, precision, device)
+        found = look(part, None if mine is None else positions[mine] - (x0, y0))
         found.x, found.y = found.x + x0, found.y + y0
         found.mask_box[:, :2] += (x0, y0)
         if positions is None:
@@ -264,11 +270,11 @@ def _found(model, card, tile, at, measured, score, shreds) -> Found:
     boxes = np.array([(a, b, c.shape[1], c.shape[0]) for a, b, c in measured.masks], int).reshape(-1, 4)
     p_star = classes[:, 2] / (classes[:, 1:].sum(axis=1) + 1e-12)
     return Found(x, y, score.double().cpu().numpy(), p_star, flux, error, *apertures, size, np.sqrt(2) * size * size_scale, snr,
-                 _flags(tile, x, y, snr, light), pz["weights"], pz["means"], pz["stds"], raw, log_scale, boxes,
+                 flags(tile, x, y, snr, light), pz["weights"], pz["means"], pz["stds"], raw, log_scale, boxes,
                  [c for _, _, c in measured.masks], shreds)
 
 
-def _flags(tile, x, y, snr, light) -> np.ndarray:
+def flags(tile, x, y, snr, light) -> np.ndarray:
     """(n,) bits FLAGS."""
     others, unseen = light.others.cpu().numpy(), light.unseen.cpu().numpy()
     covered = (tile.ivar > 0).any(axis=(1, 2))
