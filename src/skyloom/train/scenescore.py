@@ -64,6 +64,7 @@ def _summary(table, least: float, counts) -> dict[str, float]:
     star, said = table["is_star"] == 1, table["p_star"] > 0.5
     with np.errstate(all="ignore"):
         miss = table["flux"][gold, counts.gold_band] / table["true"][gold, counts.gold_band] - 1
+        miss = miss[np.isfinite(miss)]  # a source whose pixels of the band are lost has no flux
         dz = ((table["mean"] - table["z"]) / (1 + table["z"]))[gold & np.isfinite(table["z"])]
         values = (least, gold.sum() / table["n_gold"], table["right"][kept].mean(), (gold & star & said).sum() / table["n_stars"],
                   (gold & star & said).sum() / (gold & said).sum(), _median(miss), _nmad(miss), _nmad(dz), table["shreds"])
