@@ -22,7 +22,7 @@ class Options:
     bright: float = option(0.35, "share of the crops that are centred near a bright or large source", type="number", minimum=0,
                            maximum=1)
     band_dropout: float = option(0.03, "chance that a band is hidden in training", type="number", minimum=0, maximum=0.9)
-    steps: int = option(20000, "steps", type="integer", minimum=1)
+    steps: int = option(12000, "steps", type="integer", minimum=1)
     lr: float = option(2e-3, "the highest learning rate: it rises over 3 % of the steps, then falls to nothing", type="number",
                        exclusiveMinimum=0)
     weight_decay: float = option(1e-4, "of AdamW", type="number", minimum=0)
