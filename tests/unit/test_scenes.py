@@ -1,5 +1,6 @@
 """Scenes: tiles on the archive's pixels, the sky's truth, labels, local images."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -158,6 +159,19 @@ def test_the_deep_tier_adds_and_changes_nothing():
     counts = np.histogram(field["i"], [24.1, 24.7, 25.3, 25.9, 26.5])[0]
     ratio = counts[1:] / counts[:-1]  # the tiers meet at 25.3: counts go on as they did before, by 0.2 to 0.3 dex a magnitude
     assert (ratio > 1.1).all() and (ratio < 1.7).all(), counts
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_the_variance_of_a_deep_sky_does_not_tell_the_light(deep):
+    """Light that the variance gives back has the image's own noise on it; the plane of a sky as it was has none."""
+    sky, k = dataclasses.replace(SKY, deep=deep), hsc.BANDS.index("i")
+    image, planes, variance = (plane[:120, :120] for plane in hsc.exposure(sky, TRACT, -1500, 200, 256, 160, "i"))
+    light = hsc.model(sky, TRACT, -1500, 200, 256, 160)[k, :120, :120]
+    count = 10 ** (-0.4 * (31.4 - hsc.ZERO_POINT))
+    told = (variance / count**2 / hsc.sky_sigma("i") ** 2 - 1) * hsc.sky_level("i")
+    dim = (light < 1) & (planes & (1 << hsc.MASK_BITS["SAT"]) == 0)
+    assert np.std(told[dim]) == pytest.approx(hsc.sky_sigma("i") if deep else np.std(np.maximum(light, 0)[dim]), rel=0.1)
+    assert np.corrcoef(told[dim], image[dim])[0, 1] > 0.999 or not deep
 
 
 def test_a_spectrum_belongs_to_the_object_nearest_to_it():

@@ -150,11 +150,18 @@ def model(sky: Sky, tract: int, x0: int, y0: int, width: int, height: int) -> np
                          reddening=sky.reddening, deep=sky.deep)
 
 
+def counted(sigma: float, image: np.ndarray, level: float) -> np.ndarray:
+    """The variance plane of an image (nJy): the sky's and what was counted over it, as pipelines have it. One of the noise-free
+    light would tell that light to whoever reads it."""
+    return np.float32(sigma**2) * np.maximum(1 + image / np.float32(level), np.float32(0.5))
+
+
 def exposure(sky: Sky, tract: int, x0: int, y0: int, width: int, height: int, band: str):
     """One band of a window as the archive holds it: (counts float32, mask int32, variance float32 counts^2).
 
     Noise: separable 3-tap correlation of hash noise on the tract's absolute pixels, scaled by the square root of
-    sky plus source variance. Saturated pixels are flat, uncovered ones NaN.
+    sky plus source variance. Saturated pixels are flat, uncovered ones NaN. The variance is that of the noise-free light; of a
+    deep sky, whose faintest sources it would tell, that of what was counted.
     """
     light = model(sky, tract, x0, y0, width, height)[BANDS.index(band)]
     variance = np.float32(sky_sigma(band) ** 2) * (1 + np.maximum(light, 0) / np.float32(sky_level(band)))
@@ -162,6 +169,7 @@ def exposure(sky: Sky, tract: int, x0: int, y0: int, width: int, height: int, ba
     rows = TAPS[0] * white[:-2] + TAPS[1] * white[1:-1] + TAPS[2] * white[2:]
     noise = TAPS[0] * rows[:, :-2] + TAPS[1] * rows[:, 1:-1] + TAPS[2] * rows[:, 2:]
     image = light + noise * np.sqrt(variance)
+    variance = counted(sky_sigma(band), image, sky_level(band)) if sky.deep else variance
     planes = mask(sky, tract, x0, y0, width, height).copy()
     saturated = planes & (1 << MASK_BITS["SAT"]) > 0
     image[saturated] = np.float32(10 ** (-0.4 * (SATURATED - 31.4)) * 0.05)

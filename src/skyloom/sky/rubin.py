@@ -183,6 +183,7 @@ def coadd(sky: hsc.Sky, tract: int, band: str, x0: int, y0: int, width: int, hei
     rows = hsc.TAPS[0] * white[:-2] + hsc.TAPS[1] * white[1:-1] + hsc.TAPS[2] * white[2:]
     noise = hsc.TAPS[0] * rows[:, :-2] + hsc.TAPS[1] * rows[:, 1:-1] + hsc.TAPS[2] * rows[:, 2:]
     image = light + noise * np.sqrt(variance)
+    variance = hsc.counted(sky_sigma(sky, band), image, level(band))
     planes = mask(sky, tract, x0, y0, width, height).copy()
     saturated = planes & (1 << MASK_BITS["SAT"]) > 0
     image[saturated] = np.float32(10 ** (-0.4 * (SATURATED - 31.4)) * 0.05)
