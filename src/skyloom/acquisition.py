@@ -8,7 +8,6 @@ import urllib.parse
 
 from skyloom.errors import InputError
 from skyloom.provenance.canonical import digest
-from skyloom.sample import scenes
 from skyloom.surveys import imaging, spectro
 from skyloom.surveys.service import Service
 
@@ -93,6 +92,8 @@ def check_scenes(config: dict) -> None:
     bands = imaging.REGISTRY[survey].bands if survey != "local" else ()
     if bands and block["gold"]["band"] not in bands:
         raise InputError(f"`scenes.gold.band` is {block['gold']['band']}, but {survey} has {', '.join(bands)}; name one of those")
+    from skyloom.sample import scenes  # a run without scenes decides nothing by it
+
     scenes.check(block, scene_scale(config))
 
 

@@ -97,10 +97,10 @@ def test_the_verbs_train_and_detect(files, tmp_path):
     assert main(["detect", *tiles_, "--settings", '{"device": "cpu"}', "--model", str(out), "--out", str(tmp_path / "d.parquet"),
                  "--masks", str(tmp_path / "d_masks.h5"), "--pz", str(tmp_path / "d_pz.h5")]) == 0
     found, pz = store.read_parquet(tmp_path / "d.parquet"), store.arrays(tmp_path / "d_pz.h5", ["weight", "mean", "sigma"])
-    assert len(found) > 4 and found["object_id"].is_unique and set(found["tile_id"]) <= {7, 8}
+    assert len(found) > 4 and found["detection_id"].is_unique and set(found["tile_id"]) <= {7, 8}
     assert found["x"].between(3.5, 59.5).all() and found["ra"].between(149.99, 150.01).all()
     np.testing.assert_allclose(pz["weight"].sum(axis=1), 1, atol=1e-5)
-    assert {"score", "p_star", "g_flux", "i_aper_flux_err_3", "half_light_radius", "snr", "detect_flags"} <= set(found)
+    assert {"score", "p_star", "g_flux", "i_aper_flux_err_3", "size", "snr", "flags"} <= set(found)
 
 
 def test_losses_fall_and_every_parameter_learns(files):
