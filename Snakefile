@@ -14,6 +14,7 @@ include: "workflow/rules/dataset.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/fusion.smk"
 include: "workflow/rules/learning.smk"
+include: "workflow/rules/scene_settings.smk"
 include: "workflow/rules/scenes.smk"
 include: "workflow/rules/detect.smk"
 include: "workflow/rules/scenes_judge.smk"
@@ -35,7 +36,6 @@ localrules:
     query,
     download_cutouts,
     download_map,
-    fetch_scenes,
 
 
 rule all:

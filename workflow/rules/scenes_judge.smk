@@ -1,44 +1,4 @@
 # Scenes: the classical chain, and detectors against what really is in the tiles.
-CLASSICAL = trainings.CLASSICAL
-# Names of files that the verbs put together themselves.
-SCENE_TABLES = ["detection", "paired", "groups", "thresholds", "bars"]
-REDSHIFT_TABLES = ["redshifts", "redshifts_paired", "second_peak", "redshift_bars"]
-JUDGED = ON_SCENES and KNOWN_TRUTH and {"validation", "testing"} <= set(SCENES["parts"])
-
-
-def tuning_settings():
-    """What the classical chain is tuned by."""
-    own = {key: SCENES[key] for key in ("gold", "least_snr", "labels")}
-    return settings(seed=config["seed"], options=DETECTORS[CLASSICAL], **own)
-
-
-def judging_settings(**more):
-    """The detectors, the one that is the standard, and the sources that count."""
-    own = {key: SCENES[key] for key in ("gold", "least_snr", "detector")}
-    own |= {"detectors": sorted(DETECTORS, key=lambda name: name != DETECTOR), "against": CLASSICAL}
-    own |= {
-        "bands": list(imaging.REGISTRY[SCENES["survey"]].bands),
-        "bootstrap": config["evaluation"]["bootstrap"],
-    }
-    return settings(seed=config["seed"], **own, **more)
-
-
-def scene_tables(names):
-    """Files of tables of judging; who detects what is in `detection.csv`."""
-    return [f"{RESULTS}/evaluation/{name if name == 'detection' else f'scenes_{name}'}.csv" for name in names]
-
-
-def judged_scenes():
-    """The tables of judging that a run ends with."""
-    found = SCENE_TABLES + (REDSHIFT_TABLES if WITH_PZ else []) if JUDGED else []
-    return scene_tables(found)
-
-
-def judged_files(parts, end=".parquet"):
-    """What every detector found in some parts."""
-    return expand(f"{RESULTS}/detections/{{name}}/{{scene}}{end}", name=DETECTORS, scene=scene_shards(parts))
-
-
 if CLASSICAL in DETECTORS:
 
     rule tune_sep:
