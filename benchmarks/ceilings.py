@@ -28,6 +28,7 @@ from skyloom import store
 from skyloom.dataset.predictions import Ensemble, Prediction
 from skyloom.dataset.table import Table
 from skyloom.provenance import finals
+from skyloom.provenance.canonical import digest
 from skyloom.pz import evaluation, learning
 from skyloom.sky import population
 
@@ -132,7 +133,7 @@ def main() -> None:
     frame = pandas.DataFrame(out, columns=("model_a", "model_b", "n_train", "subset", "metric", "convention", "difference",
                                            "difference_lo95", "difference_hi95", "ratio", "ratio_lo95", "ratio_hi95", "n"))
     store.write_csv(args.run / "evaluation" / "ceilings.csv", frame)
-    finals.count("docs/final_runs.csv", {"run": recipe["run"], "table": "testing (ceilings)", "config_hash": "ceilings"})
+    finals.count("docs/final_runs.csv", {"run": recipe["run"], "table": "testing (ceilings)", "config_hash": digest(recipe)})
 
 
 if __name__ == "__main__":

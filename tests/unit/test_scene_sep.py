@@ -171,7 +171,9 @@ def test_tuned_run_and_judged_by_the_verbs(tmp_path, capsys):
              {"scenes": "scenes/hsc", "truth": "scenes/truth", "labels": "scenes/labels", "detections": "detections",
               "folder": "out"}.items()}
     words = ["--validation", "validation_000", "--testing", "testing_000", *(w for k, v in place.items() for w in (f"--{k}", v))]
-    assert main(["judge-scenes", "--settings", json.dumps(judge), *words]) == 0
+    counted = {"table": "testing (scenes)", "config_hash": "c"}
+    assert main(["judge-scenes", "--settings", json.dumps(judge | counted), "--final", str(tmp_path / "final.csv"), *words]) == 0
+    assert (tmp_path / "final.csv").read_text().splitlines()[1].endswith(",t,testing (scenes),c")
     table = pandas.read_csv(tmp_path / "out/detection.csv").fillna("").set_index(["model", "subset", "bin", "metric"])
     assert table.loc[("sep", "gold", "", "completeness"), "value"] == 1
     assert table.loc[("net", "gold", "", "completeness"), "value"] == pytest.approx(23 / 24)

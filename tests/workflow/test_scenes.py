@@ -1,9 +1,7 @@
 """From tiles to a judged catalog of every source: one small run, its catalog, redshifts, and forced positions in its tiles."""
 
 import json
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,26 +13,21 @@ from skyloom.__main__ import main
 from skyloom.dataset import detections
 from skyloom.measure import matching
 from skyloom.release.flags import BITS
+from tests.conftest import snakemake, workplace
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 pytestmark = [pytest.mark.xdist_group("scenes"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scenes")
-    for name in ("Snakefile", "workflow", "profiles", "resources", "envs", "src"):
-        (folder / name).symlink_to(ROOT / name)
-    (folder / "scenes.yaml").write_text((HERE / "scenes.yaml").read_text())
-    snakemake(folder)
+    folder = workplace(tmp_path_factory.mktemp("scenes"))
+    shutil.copy(Path(__file__).with_name("scenes.yaml"), folder)
+    called(folder)
     return folder
 
 
-def snakemake(folder, *more):
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run([sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "scenes.yaml", *more], cwd=folder,
-                          env=environment, capture_output=True, text=True, timeout=880)
+def called(folder, *more):
+    done = snakemake(folder, "--cores", "2", "--configfile", "scenes.yaml", *more, timeout=880)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -132,7 +125,7 @@ def test_forced_positions_get_what_was_found_there_and_those_outside_nothing(fol
 
 
 def test_another_gold_sample_trains_again_and_fetches_nothing(folder):
-    assert "Nothing to be done" in snakemake(folder, "-n")
+    assert "Nothing to be done" in called(folder, "-n")
     (folder / "other.yaml").write_text("scenes: {gold: {mag: 24.0}}\n")
-    plan = snakemake(folder, "other.yaml", "-n", "-q", "rules")
+    plan = called(folder, "other.yaml", "-n", "-q", "rules")
     assert "train_scenes" in plan and "pack_detections" in plan and "fetch_scenes" not in plan

@@ -112,14 +112,15 @@ def tuning_settings():
     return settings(seed=config["seed"], options=DETECTORS[CLASSICAL], **own)
 
 
-def judging_settings(**more):
-    """The detectors, the one that is the standard, and the sources that count."""
+def judging_settings(what, **more):
+    """The detectors, the one that is the standard, and the sources that count; what a look at testing is counted as."""
     own = {key: SCENES[key] for key in ("gold", "least_snr", "detector")}
     own |= {"detectors": sorted(DETECTORS, key=lambda name: name != DETECTOR), "against": CLASSICAL}
     own |= {
         "bands": list(imaging.REGISTRY[SCENES["survey"]].bands),
         "bootstrap": config["evaluation"]["bootstrap"],
     }
+    own |= {"table": f"{FINAL} ({what})", "config_hash": science_hash()} if FINAL else {}
     return settings(seed=config["seed"], **own, **more)
 
 
@@ -137,3 +138,41 @@ def judged_scenes():
 def judged_files(parts, end=".parquet"):
     """What every detector found in some parts."""
     return expand(f"{RESULTS}/detections/{{name}}/{{scene}}{end}", name=DETECTORS, scene=scene_shards(parts))
+
+
+def catalog_columns():
+    """What a catalog of sources found in scenes has besides."""
+    found = [
+        "tile_id",
+        "score",
+        "p_star",
+        "snr",
+        "detect_flags",
+        "half_light_radius*",
+        "?_flux",
+        "?_flux_err",
+    ]
+    return {"columns": found} if ON_SCENES else {}
+
+
+def detection_files(detector, end=".parquet"):
+    return expand(f"{RESULTS}/detections/{detector}/{{scene}}{end}", scene=scene_shards())
+
+
+def network_settings(wildcards):
+    """A network of scenes with its options, and what of the block `scenes` decides its losses."""
+    own = {key: config["scenes"][key] for key in ("gold", "star_redshifts", "least_snr", "labels")}
+    return settings(
+        "train",
+        model=wildcards.model,
+        seed=int(wildcards.seed),
+        options=NETWORKS[wildcards.model],
+        scenes=own,
+    )
+
+
+def detection_settings():
+    """Which labels give a redshift."""
+    own = {key: config["scenes"][key] for key in ("gold", "least_snr", "detector", "match_arcsec")}
+    own |= {key: config["cuts"][key] for key in ("z_min", "z_max")}
+    return settings(**own)

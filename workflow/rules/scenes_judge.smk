@@ -78,7 +78,7 @@ if JUDGED:
         resources:
             mem_mb=3000,
         params:
-            settings=judging_settings(),
+            settings=judging_settings("scenes"),
             code=fingerprint("judge-scenes"),
             validation=scene_shards(["validation"]),
             testing=scene_shards(["testing"]),
@@ -86,11 +86,12 @@ if JUDGED:
             truth=f"{RESULTS}/scenes/truth",
             labels=option("--labels", f"{RESULTS}/scenes/labels" if SCENES["labels"] == "truth" else ""),
             detections=f"{RESULTS}/detections",
+            final=option("--final", "docs/final_runs.csv" if FINAL else ""),
             folder=f"{RESULTS}/evaluation",
         shell:
             "python -m skyloom judge-scenes --settings {params.settings:q} --validation {params.validation:q} "
             "--testing {params.testing:q} --scenes {params.scenes:q} --truth {params.truth:q} {params.labels:q} "
-            "--detections {params.detections:q} --folder {params.folder:q} 2> {log:q}"
+            "--detections {params.detections:q} {params.final:q} --folder {params.folder:q} 2> {log:q}"
 
     rule judge_scene_redshifts:
         """p(z) of gold galaxies that every detector found, by every model, and its bars."""
@@ -113,15 +114,20 @@ if JUDGED:
         resources:
             mem_mb=3000,
         params:
-            settings=judging_settings(model_against=f"tabular_{CLASSICAL}", grid=config["evaluation"]["grid"]),
+            settings=judging_settings(
+                "redshifts of scenes",
+                model_against=f"tabular_{CLASSICAL}",
+                grid=config["evaluation"]["grid"],
+            ),
             code=fingerprint("judge-scene-redshifts"),
             testing=scene_shards(["testing"]),
             scenes=f"{RESULTS}/scenes/{SCENES['survey']}",
             truth=f"{RESULTS}/scenes/truth",
             detections=f"{RESULTS}/detections",
+            final=option("--final", "docs/final_runs.csv" if FINAL else ""),
             folder=f"{RESULTS}/evaluation",
         shell:
             "python -m skyloom judge-scene-redshifts --settings {params.settings:q} --testing {params.testing:q} "
             "--scenes {params.scenes:q} --truth {params.truth:q} --detections {params.detections:q} "
             "--thresholds {input.thresholds:q} --predictions {input.predictions:q} {input.calibrated:q} "
-            "--folder {params.folder:q} 2> {log:q}"
+            "{params.final:q} --folder {params.folder:q} 2> {log:q}"

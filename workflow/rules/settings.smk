@@ -13,21 +13,6 @@ def settings(*blocks, **more):
     return canonical(chosen)
 
 
-def catalog_columns():
-    """What a catalog of sources found in scenes has besides."""
-    found = [
-        "tile_id",
-        "score",
-        "p_star",
-        "snr",
-        "detect_flags",
-        "half_light_radius*",
-        "?_flux",
-        "?_flux_err",
-    ]
-    return {"columns": found} if ON_SCENES else {}
-
-
 def science_hash():
     """Hash of the configuration without what may change no number: rates, addresses, waits, faults."""
     science = {
@@ -359,26 +344,3 @@ def split_settings():
     own |= {"method": "part"} if ON_SCENES else {}
     own = config["split"] | own
     return settings(seed=config["seed"], stamp_arcsec=overlap_arcsec(), zero_point=zero_point, **own)
-
-
-def detection_files(detector, end=".parquet"):
-    return expand(f"{RESULTS}/detections/{detector}/{{scene}}{end}", scene=scene_shards())
-
-
-def network_settings(wildcards):
-    """A network of scenes with its options, and what of the block `scenes` decides its losses."""
-    own = {key: config["scenes"][key] for key in ("gold", "star_redshifts", "least_snr", "labels")}
-    return settings(
-        "train",
-        model=wildcards.model,
-        seed=int(wildcards.seed),
-        options=NETWORKS[wildcards.model],
-        scenes=own,
-    )
-
-
-def detection_settings():
-    """Which labels give a redshift."""
-    own = {key: config["scenes"][key] for key in ("gold", "least_snr", "detector", "match_arcsec")}
-    own |= {key: config["cuts"][key] for key in ("z_min", "z_max")}
-    return settings(**own)

@@ -19,7 +19,7 @@ from skyloom.models.card import Card
 from skyloom.models.mvit import inputs, targets
 from skyloom.train import tiles
 
-ON_A_CPU = 20_000_000  # parameters: a larger network takes about 30 CPU-s a scene and step: 18 days as published
+ON_A_CPU = 20_000_000  # parameters: steps of a larger network take tens of seconds, the published schedule weeks
 FITTED = 64  # tiles from which the scaling is fitted
 NO_STATE = {"epoch": 0, "best": math.inf, "history": []}
 
@@ -43,7 +43,7 @@ def begun(name: str, options, sky) -> tuple[torch.nn.Module, Card]:
 def affordable(model, device) -> None:
     """InputError for a training on a CPU that wouldn't end."""
     if device.type == "cpu" and (size := artefact.count(model)) > ON_A_CPU:
-        raise InputError(f"a network of {size / 1e6:.0f} million parameters isn't trained on a CPU (30 s a scene and step); "
+        raise InputError(f"a network of {size / 1e6:.0f} million parameters isn't trained on a CPU (it would take weeks); "
                          "set `train.device: cuda`, or lower `width`, `channels` and `hidden`")
 
 

@@ -82,17 +82,9 @@ def table(out: detect.Found, place: Place, bands, detector: str) -> dict[str, np
     """Columns of sources: id, place, score, class, fluxes in nJy, size in arcsec, flags."""
     from skyloom.measure import scene  # sep is not where networks are trained
 
-    ra, dec = place.sky(out.x, out.y)
-    n = len(out.x)
-    columns = {"object_id": scene.ids(place.tile_id, detector, n), "ra": ra, "dec": dec,
-               "tile_id": np.full(n, place.tile_id, np.int64), "x": out.x, "y": out.y, "score": out.score, "p_star": out.p_star}
-    for b, band in enumerate(bands):
-        columns |= {f"{band}_flux": out.flux[:, b], f"{band}_flux_err": out.flux_err[:, b]}
-        for k in range(out.aper_flux.shape[2]):
-            columns |= {f"{band}_aper_flux_{k + 1}": out.aper_flux[:, b, k],
-                        f"{band}_aper_flux_err_{k + 1}": out.aper_flux_err[:, b, k]}
-    size = {name: getattr(out, name) for name in ("half_light_radius", "half_light_radius_err", "snr")}
-    return columns | size | {"detect_flags": np.asarray(out.flags).astype(np.int32)}
+    (ra, dec), n = place.sky(out.x, out.y), len(out.x)
+    return {"object_id": scene.ids(place.tile_id, detector, n), "ra": ra, "dec": dec,
+            "tile_id": np.full(n, place.tile_id, np.int64), **detect.columns(out, bands)}
 
 
 def together(parts: list[dict]) -> dict[str, np.ndarray]:
@@ -107,9 +99,5 @@ def pz(out: detect.Found) -> dict[str, np.ndarray]:
 
 def masks(out: detect.Found, first: int, filled: int) -> dict[str, np.ndarray]:
     """Boxes of the sources' masks and their bits: `row` counts on from `first`, `offset` from `filled` bits."""
-    box = np.asarray(out.mask_box, np.int32).reshape(-1, 4)
-    size = np.array([bits.size for bits in out.mask_bits], np.int64)
-    bits = np.concatenate([*(np.ravel(one) for one in out.mask_bits), np.zeros(0, bool)]).astype(np.uint8)
-    sides = {name: box[:, k] for k, name in enumerate(("x0", "y0", "w", "h"))}
-    return {"row": first + np.arange(len(box), dtype=np.int64), **sides,
-            "offset": filled + np.cumsum(size) - size, "bits": bits}
+    own = detect.masks(out)
+    return own | {"row": own["row"] + first, "offset": own["offset"] + filled}

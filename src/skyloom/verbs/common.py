@@ -19,6 +19,15 @@ def settings_argument(parser) -> None:
     parser.add_argument("--settings", type=json.loads, required=True, metavar="JSON")
 
 
+def fetching_arguments(parser) -> None:
+    """Where pixels come from, a service or a manifest, and where they go."""
+    parser.add_argument("--survey", default="hsc", help="an imaging survey, or the name that a manifest's images get")
+    parser.add_argument("--cache", help="SQLite file of raw replies")
+    parser.add_argument("--manifest", default="", help="manifest of local images instead of a service")
+    parser.add_argument("--rpm", type=float, default=60)
+    parser.add_argument("--out", required=True)
+
+
 def provenance(settings: dict, code: str = "") -> dict:
     """Attributes that every output carries; `code` stands in for the fingerprint of the verb at work."""
     verb = os.environ.get("SKYLOOM_VERB", "")

@@ -22,11 +22,7 @@ from skyloom.verbs import common
 def arguments(parser) -> None:
     common.settings_argument(parser)
     parser.add_argument("--shard", required=True, help="{part}_{k}")
-    parser.add_argument("--survey", default="hsc", help="an imaging survey")
-    parser.add_argument("--cache", help="SQLite file of raw replies")
-    parser.add_argument("--manifest", default="", help="manifest of local images instead of a service")
-    parser.add_argument("--rpm", type=float, default=60)
-    parser.add_argument("--out", required=True)
+    common.fetching_arguments(parser)
 
 
 def run(args) -> None:

@@ -10,6 +10,7 @@ from skyloom import store
 from skyloom.dataset.predictions import Ensemble, Prediction, by_model
 from skyloom.dataset.table import align
 from skyloom.measure import bars
+from skyloom.provenance import finals
 from skyloom.pz import distribution, scenes
 from skyloom.pz.tiles import Tiles
 from skyloom.verbs import common, scene_tables
@@ -29,6 +30,7 @@ def arguments(parser) -> None:
     parser.add_argument("--detections", required=True, help="folder of {detector}/{shard}.parquet")
     parser.add_argument("--thresholds", required=True, help="scenes_thresholds.csv of judge-scenes")
     parser.add_argument("--predictions", nargs="+", required=True, help="p(z) of the chosen detector's sources by any model")
+    parser.add_argument("--final", default="", help="CSV that counts the looks at testing tiles")
     parser.add_argument("--folder", required=True)
 
 
@@ -54,6 +56,8 @@ def run(args) -> None:
     for (name, columns), found in zip((("redshifts", REDSHIFTS), ("redshifts_paired", PAIRED), ("second_peak", PEAKS),
                                        ("redshift_bars", bars.COLUMNS)), tables, strict=True):
         store.write_csv(folder / f"scenes_{name}.csv", pandas.DataFrame(found, columns=columns))
+    if args.final:
+        finals.count(args.final, settings)
 
 
 def _judged(models: dict, ids, truth: dict, tile_id, settings: dict) -> tuple:

@@ -8,6 +8,7 @@ import numpy as np
 
 from skyloom import store
 from skyloom.measure import bars, judging
+from skyloom.provenance import finals
 from skyloom.pz.tiles import Tiles, difference
 from skyloom.release import figures, scene_figures
 from skyloom.verbs import common, scene_tables
@@ -27,6 +28,7 @@ def arguments(parser) -> None:
     parser.add_argument("--truth", required=True, help="folder of truth/{shard}.parquet")
     parser.add_argument("--labels", default="", help="folder of labels/{shard}.h5 whose stamps are the truth's; none: no masks")
     parser.add_argument("--detections", required=True, help="folder of {detector}/{shard}.parquet")
+    parser.add_argument("--final", default="", help="CSV that counts the looks at testing tiles")
     parser.add_argument("--folder", required=True)
 
 
@@ -61,6 +63,8 @@ def run(args) -> None:
     seen = _tile(args, samples[first])
     figures.drawn(scene_figures.scene, folder / "scenes_scene.png", *seen, samples)
     figures.drawn(scene_figures.blends, folder / "scenes_blends.png", *seen, samples)
+    if args.final:
+        finals.count(args.final, settings)
 
 
 def _thresholds(args, settings) -> dict[str, tuple[float, float]]:

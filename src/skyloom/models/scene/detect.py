@@ -93,22 +93,22 @@ def blockwise(tile: inputs.Tile, positions: np.ndarray | None, look) -> Found:
 
 def columns(found: Found, bands) -> dict[str, np.ndarray]:
     """{column: (n,)} as the table of detections has them."""
-    names = ("x", "y", "score", "p_star", "half_light_radius", "half_light_radius_err", "snr")
-    out = {name: getattr(found, name) for name in names} | {"detect_flags": found.flags}
+    out = {name: getattr(found, name) for name in ("x", "y", "score", "p_star")}
     for b, band in enumerate(bands):
         out |= {f"{band}_flux": found.flux[:, b], f"{band}_flux_err": found.flux_err[:, b]}
         for k in range(found.aper_flux.shape[2]):
             out |= {f"{band}_aper_flux_{k + 1}": found.aper_flux[:, b, k],
                     f"{band}_aper_flux_err_{k + 1}": found.aper_flux_err[:, b, k]}
-    return out
+    out |= {name: getattr(found, name) for name in ("half_light_radius", "half_light_radius_err", "snr")}
+    return out | {"detect_flags": np.asarray(found.flags).astype(np.int32)}
 
 
 def masks(found: Found) -> dict[str, np.ndarray]:
     """`row, x0, y0, w, h, offset` (n,) px of the boxes, `bits` (flat) uint8 1 where a pixel is mostly a source's."""
-    size = found.mask_box[:, 2] * found.mask_box[:, 3]
-    box = dict(zip(("x0", "y0", "w", "h"), found.mask_box.T, strict=True))
-    flat = [bits.ravel() for bits in found.mask_bits] or [np.zeros(0, bool)]
-    return {"row": np.arange(len(size)), **box, "offset": np.cumsum(size) - size, "bits": np.concatenate(flat).astype(np.uint8)}
+    size = np.array([bits.size for bits in found.mask_bits], np.int64)
+    box = dict(zip(("x0", "y0", "w", "h"), np.asarray(found.mask_box, np.int32).reshape(-1, 4).T, strict=True))
+    flat = np.concatenate([*(bits.ravel() for bits in found.mask_bits), np.zeros(0, bool)])
+    return {"row": np.arange(len(size)), **box, "offset": np.cumsum(size) - size, "bits": flat.astype(np.uint8)}
 
 
 def _blocks(n: int) -> list[tuple[int, int, int, int]]:
